@@ -1,0 +1,123 @@
+"""One call of an initialiser: what there is to set, what it draws from and what it reports."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from initializers.context import LayerContext
+from initializers.layers import Bias, Plan, Weight, plan_module
+from initializers.record import LayerRecord, measure
+from initializers.seeding import Streams
+
+
+@dataclass(frozen=True, eq=False)
+class Layer:
+    """A weight of the module together with its context."""
+
+    weight: Weight
+    context: LayerContext
+
+    def record(self, nominal_std: float | None, fan: float, gain: float) -> LayerRecord:
+        """Measure the weight as it is now.
+
+        Args:
+            nominal_std: Standard deviation that the method aimed at, if it has one.
+            fan: Fan by which the effective gain is judged.
+            gain: Gain by which it is judged.
+        """
+        weight, context = self.weight, self.context
+        realised = measure(weight.read().cpu())
+        notes = list(context.notes)
+        if weight.aliases:
+            notes.append(f"shared with {', '.join(weight.aliases)}")
+        return LayerRecord(
+            name=weight.name,
+            type=type(weight.module).__name__,
+            shape=weight.shape,
+            fan_in=context.fan_in,
+            fan_out=context.fan_out,
+            nominal_std=nominal_std,
+            std=realised.std,
+            zero_fraction=realised.zeros / (context.rows * context.columns),
+            empty_rows=realised.empty_rows,
+            kurtosis=realised.kurtosis,
+            effective_gain=realised.std * fan**0.5 / gain,
+            note="; ".join(notes),
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class Job:
+    """One call of an initialiser.
+
+    Attributes:
+        module: The module that the initialiser was called on.
+        plan: All its parameters, sorted.
+        layers: Its weights in order of registration, each with its context.
+        streams: Random streams by name.
+        batch: The batch of data that was passed, or None.
+    """
+
+    module: nn.Module
+    plan: Plan
+    layers: tuple[Layer, ...]
+    streams: Streams
+    batch: Tensor | None = None
+
+    @classmethod
+    def of(
+        cls,
+        owner: str,
+        module: nn.Module,
+        seed: int | None,
+        generator: torch.Generator | None,
+        batch: Tensor | None,
+    ) -> Job:
+        """Sort the module's parameters and open a random stream for each; changes nothing.
+
+        Raises:
+            TypeError: If module, seed or generator have the wrong type.
+            ValueError: If seed and generator are both or neither given, or a parameter has no
+                memory yet.
+        """
+        plan = plan_module(module, owner)
+        streams = Streams.of(owner, seed, generator)
+        layers = tuple(
+            Layer(weight, _context(weight, streams, is_last=weight is plan.weights[-1]))
+            for weight in plan.weights
+        )
+        return cls(module, plan, layers, streams, batch)
+
+    def bias_context(self, bias: Bias) -> LayerContext:
+        """Return the context of a bias, with its own random stream and its weight's fans."""
+        return LayerContext(
+            name=bias.name,
+            shape=tuple(bias.parameter.shape),
+            fans=bias.fans,
+            generator=self.streams.generator(bias.name),
+            kind=bias.kind,
+            module=bias.module,
+        )
+
+
+def draw_buffer(shape: tuple[int, ...], like: Tensor) -> Tensor:
+    """Return an empty CPU tensor to draw into: float64 for float64 parameters, else float32."""
+    dtype = torch.float64 if like.dtype == torch.float64 else torch.float32
+    return torch.empty(shape, dtype=dtype)
+
+
+def _context(weight: Weight, streams: Streams, *, is_last: bool) -> LayerContext:
+    return LayerContext(
+        name=weight.name,
+        shape=weight.shape,
+        fans=weight.fans,
+        generator=streams.generator(weight.name),
+        kind=weight.kind,
+        groups=weight.groups,
+        depthwise=weight.depthwise,
+        is_last=is_last,
+        module=weight.module,
+    )

@@ -1,0 +1,74 @@
+"""The modules on which ``initializers.testing`` tries an initialiser, and how it compares them."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+
+class Zoo(nn.Module):
+    """One layer of every kind, to be initialised and not to be run."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.token = nn.Parameter(torch.full((1, 4), 0.5))
+        self.embedding = nn.Embedding(7, 6, padding_idx=2)
+        self.grouped = nn.Conv2d(4, 6, 3, groups=2)
+        self.depthwise = nn.Conv1d(4, 8, 3, groups=4)
+        self.transposed = nn.ConvTranspose2d(4, 6, 4, stride=2, groups=2)
+        self.attention = nn.MultiheadAttention(8, 2)
+        self.cross_attention = nn.MultiheadAttention(8, 2, kdim=6, vdim=4, add_bias_kv=True)
+        self.bilinear = nn.Bilinear(3, 4, 5)
+        self.norms = nn.ModuleList(
+            [nn.BatchNorm2d(6), nn.GroupNorm(2, 6), nn.LayerNorm(6), nn.RMSNorm(6)]
+        )
+        self.slope = nn.PReLU()
+        self.recurrent = nn.LSTM(4, 3)
+        self.normalised = nn.utils.parametrizations.weight_norm(nn.Linear(4, 3))
+        self.encoder = nn.Linear(6, 9)
+        self.tied = nn.Linear(6, 9)
+        self.tied.weight = self.encoder.weight
+
+    def batch_norm_variance(self) -> Tensor:
+        """Return the running variance of its batch normalisation."""
+        return self.get_buffer("norms.0.running_var")
+
+
+def network() -> nn.Sequential:
+    """Return a small network for inputs like ``batch()``."""
+    return nn.Sequential(
+        nn.Conv2d(3, 8, 3, padding=1),
+        nn.BatchNorm2d(8),
+        nn.ReLU(),
+        nn.Conv2d(8, 8, 3, padding=1, stride=2),
+        nn.ReLU(),
+        nn.Flatten(),
+        nn.Linear(8 * 3 * 3, 12),
+        nn.LayerNorm(12),
+        nn.ReLU(),
+        nn.Linear(12, 5),
+    )
+
+
+def batch() -> Tensor:
+    """Return a batch of 32 standard normal inputs (3, 6, 6) for ``network()``."""
+    return torch.randn(32, 3, 6, 6, generator=torch.Generator().manual_seed(0))
+
+
+def state_of(module: nn.Module) -> dict[str, Tensor]:
+    """Return copies of all tensors that hold numbers."""
+    return {
+        name: value.detach().clone()
+        for name, value in module.state_dict().items()
+        if not isinstance(value, nn.UninitializedParameter) and not value.is_meta
+    }
+
+
+def same(first: dict[str, Tensor], second: dict[str, Tensor]) -> bool:
+    """Return whether all tensors of ``first`` are bitwise equal to those of ``second``."""
+    return all(torch.equal(value, second[name]) for name, value in first.items())
+
+
+def equal(first: nn.Module, second: nn.Module) -> bool:
+    """Return whether two modules hold bitwise equal tensors."""
+    return same(state_of(first), state_of(second))

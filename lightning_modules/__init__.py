@@ -1,0 +1,17 @@
+"""LightningModules into which an initialiser is injected, and the networks they train."""
+
+from lightning_modules.classifier import Classifier
+from lightning_modules.networks import build_network, network_names
+from lightning_modules.optimization import OPTIMIZERS, SCHEDULES, Optimization
+from lightning_modules.whole_epoch import WholeEpoch, WholeEpochClassifier
+
+__all__ = [
+    "OPTIMIZERS",
+    "SCHEDULES",
+    "Classifier",
+    "Optimization",
+    "WholeEpoch",
+    "WholeEpochClassifier",
+    "build_network",
+    "network_names",
+]

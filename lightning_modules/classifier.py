@@ -1,0 +1,280 @@
+"""A classifier into which network and initialiser are injected."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import lightning.pytorch as pl
+import torch
+from torch import Tensor, nn
+from torchmetrics.classification import MulticlassAccuracy
+
+from initializers import Initializer, InitRecord, get_initializer
+from lightning_modules.networks import build_network, plain_spec
+from lightning_modules.optimization import Optimization
+
+Spec = str | Mapping[str, Any]
+
+
+class Classifier(pl.LightningModule):
+    """Trains a network, whose weights an injected initialiser sets, to classify.
+
+    The network is built when the Trainer first meets the data (shapes come from the DataModule),
+    and initialised exactly once, before the optimiser exists: the same weights on every process,
+    and never again when training resumes from a checkpoint or the model was loaded from one.
+
+    Logged once an epoch: train_loss, train_accuracy, val_loss, val_accuracy; by `Trainer.test`:
+    test_loss and test_accuracy. Accuracies are fractions in [0, 1], losses mean nats per example;
+    the training figures are averages over the epoch's batches while the weights move. `history`
+    holds the same figures as a list with one dict per epoch.
+
+    A non-finite loss sets `diverged`, and training stops at the end of that epoch.
+
+    Args:
+        network: name or spec ("lenet_300_100", "mlp:widths=64-32-10", "torchvision:resnet18",
+            "package.module:Net"), a mapping with "name", or an `nn.Module`. None only stands in
+            checkpoints of a network object, which cannot be rebuilt from plain data.
+        initializer: name, spec ("ternary:density=0.1"), mapping, import path or `Initializer`.
+        optimizer, lr, momentum, weight_decay, schedule, milestones, gamma, warmup_epochs,
+            label_smoothing, gradient_clip: see `Optimization`.
+        seed: seed of the initialiser's per-parameter streams.
+        input_shape: shape of one example without the batch dimension; None takes the DataModule's.
+        num_classes: number of classes; None takes the DataModule's.
+
+    Attributes:
+        record: what the initialiser did (`InitRecord`), once it has run in this process.
+
+    Raises:
+        ValueError: an unknown name or a value outside its range.
+    """
+
+    network: nn.Module | None
+
+    def __init__(
+        self,
+        network: Spec | nn.Module | None,
+        initializer: Spec | Initializer,
+        optimizer: str = "adam",
+        lr: float = 1e-3,
+        *,
+        momentum: float = 0.9,
+        weight_decay: float = 0.0,
+        schedule: str = "constant",
+        milestones: tuple[int, ...] | list[int] = (),
+        gamma: float = 0.1,
+        warmup_epochs: float = 0.0,
+        label_smoothing: float = 0.0,
+        gradient_clip: float = 0.0,
+        seed: int = 0,
+        input_shape: tuple[int, ...] | list[int] | None = None,
+        num_classes: int | None = None,
+    ) -> None:
+        super().__init__()
+        self.optimization = Optimization(
+            optimizer=optimizer,
+            lr=lr,
+            momentum=momentum,
+            weight_decay=weight_decay,
+            schedule=schedule,
+            milestones=tuple(milestones),
+            gamma=gamma,
+            warmup_epochs=warmup_epochs,
+            label_smoothing=label_smoothing,
+            gradient_clip=gradient_clip,
+        )
+        self.initializer = get_initializer(initializer)
+        self.seed = seed
+        self.record: InitRecord | None = None
+        self.history: list[dict[str, float]] = []
+        self.diverged = False
+        self._initialized = False
+        self._spec = network
+        # Checkpoints hold plain data only, so that they load with weights_only=True.
+        self.save_hyperparameters(
+            {
+                "network": _plain(network),
+                "initializer": self.initializer.to_dict(),
+                **self.optimization.to_dict(),
+                "seed": seed,
+            },
+            logger=False,
+        )
+        self.val_metric = MulticlassAccuracy(average="micro", validate_args=False)
+        self.test_metric = MulticlassAccuracy(average="micro", validate_args=False)
+        self.network = network if isinstance(network, nn.Module) else None
+        self._shape: tuple[list[int], int] | None = None
+        if self.network is None and input_shape is not None and num_classes is not None:
+            self._build(tuple(input_shape), num_classes)
+
+    # Building and initialising
+
+    def setup(self, stage: str) -> None:
+        """Build the network for the attached data, if it is not there yet."""
+        if self.network is None:
+            data = getattr(self.trainer, "datamodule", None)
+            shape, classes = (getattr(data, name, None) for name in ("input_shape", "num_classes"))
+            if shape is None or classes is None:
+                raise ValueError(
+                    "Classifier: the network's shape is unknown; pass a DataModule with "
+                    "input_shape and num_classes to the Trainer, or give both to Classifier."
+                )
+            self._build(tuple(shape), int(classes))
+        # In training the optimiser's hook initialises: by then a checkpoint has been restored.
+        if not self._initialized and stage != "fit":
+            self.initialize()
+
+    def initialize(self) -> InitRecord:
+        """Set the network's parameters by the injected initialiser; returns its record.
+
+        Called by the Trainer's hooks; of use without a Trainer. A second call sets the same
+        weights again.
+        """
+        if self.network is None:
+            raise ValueError("Classifier: give input_shape and num_classes, or attach data first.")
+        self.record = self.initializer(self.network, seed=self.seed)
+        self._initialized = True
+        return self.record
+
+    def _build(self, input_shape: tuple[int, ...], num_classes: int) -> None:
+        if self._spec is None:
+            raise ValueError(
+                "Classifier: this checkpoint was made with a network object; load it with "
+                "Classifier.load_from_checkpoint(path, network=<the same network>)."
+            )
+        self.network = build_network(self._spec, input_shape=input_shape, num_classes=num_classes)
+        self._shape = (list(input_shape), num_classes)
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Keep with the weights what is needed to rebuild the network around them."""
+        checkpoint["classifier"] = {
+            "shape": None if self._shape is None else list(self._shape),
+            "history": self.history,
+            "diverged": self.diverged,
+        }
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Rebuild the network before its weights arrive; they count as initialised."""
+        saved = checkpoint["classifier"]
+        if self.network is None:
+            shape, classes = saved["shape"] or ((), 0)
+            self._build(tuple(shape), classes)
+        self.history = list(saved["history"])
+        self.diverged = bool(saved["diverged"])
+        self._initialized = True
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Logits (n, num_classes) of a batch (n, *input_shape)."""
+        if self.network is None:
+            raise ValueError("Classifier: give input_shape and num_classes, or attach data first.")
+        logits: Tensor = self.network(x)
+        return logits
+
+    # Training
+
+    def configure_optimizers(self) -> Any:
+        """Initialise the network, unless that was done or it came from a checkpoint; then give
+        the optimiser and, where the rate is not constant, its per-step schedule.
+        """
+        if not self._initialized:
+            self.initialize()
+        optimizer = self.optimization.build_optimizer(self.parameters())
+        if self.optimization.is_constant:
+            return optimizer
+        epochs = max(1, self.trainer.max_epochs or 1)
+        scheduler = self.optimization.build_scheduler(
+            optimizer, self._steps_per_epoch(epochs), epochs
+        )
+        return [optimizer], [{"scheduler": scheduler, "interval": "step"}]
+
+    def _steps_per_epoch(self, epochs: int) -> int:
+        return max(1, int(self.trainer.estimated_stepping_batches) // epochs)
+
+    def on_train_epoch_start(self) -> None:
+        """Start the epoch's sums: they stay tensors on the device until the epoch ends."""
+        self._losses: list[Tensor] = []
+        self._correct: list[Tensor] = []
+        self._sizes: list[int] = []
+
+    def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
+        """Loss of one batch of (n, *input_shape) inputs and (n,) int64 labels."""
+        x, y = batch
+        logits = self(x)
+        loss = self.optimization.loss(logits, y)
+        self._count(loss, logits, y)
+        return loss
+
+    def _count(self, loss: Tensor, logits: Tensor, y: Tensor) -> None:
+        self._losses.append(loss.detach())
+        self._correct.append((logits.detach().argmax(dim=1) == y).sum())
+        self._sizes.append(len(y))
+
+    def configure_gradient_clipping(
+        self,
+        optimizer: Any,
+        gradient_clip_val: int | float | None = None,
+        gradient_clip_algorithm: str | None = None,
+    ) -> None:
+        """Clip as the recipe says; the Trainer's own option applies where the recipe has none."""
+        if self.optimization.gradient_clip > 0:
+            self.optimization.clip(self.parameters())
+        else:
+            super().configure_gradient_clipping(
+                optimizer, gradient_clip_val, gradient_clip_algorithm
+            )
+
+    def on_train_epoch_end(self) -> None:
+        """Take the epoch's figures off the device, log them, and stop if the loss is not finite."""
+        sizes = torch.tensor(self._sizes, dtype=torch.float64)
+        losses = torch.stack(self._losses).cpu().double()
+        correct = torch.stack(self._correct).sum().cpu().double()
+        totals = torch.stack(((losses * sizes).sum(), correct, sizes.sum()))
+        if self.trainer.world_size > 1:
+            totals = self.trainer.strategy.reduce(totals.to(self.device), reduce_op="sum")
+        loss, right, count = totals.tolist()
+        figures = {"train_loss": loss / count, "train_accuracy": right / count}
+        self.log_dict(figures)
+        measured = self.trainer.callback_metrics
+        figures |= {k: float(measured[k]) for k in ("val_loss", "val_accuracy") if k in measured}
+        self.history.append(figures)
+        if not all(math.isfinite(value) for value in figures.values()):
+            self.diverged = True
+            self.trainer.should_stop = True
+
+    # Evaluation
+
+    def validation_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
+        """Add one validation batch to val_loss and val_accuracy."""
+        self._evaluate(batch, "val", self.val_metric)
+
+    def test_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
+        """Add one test batch to test_loss and test_accuracy."""
+        self._evaluate(batch, "test", self.test_metric)
+
+    def predict_step(self, batch: Any, batch_idx: int) -> Tensor:
+        """Class probabilities (n, num_classes) of a batch; labels in the batch are ignored."""
+        x = batch[0] if isinstance(batch, list | tuple) else batch
+        return torch.softmax(self(x), dim=1)
+
+    def _evaluate(self, batch: tuple[Tensor, Tensor], stage: str, metric: Any) -> None:
+        x, y = batch
+        logits = self(x)
+        loss = nn.functional.cross_entropy(logits, y)
+        metric.update(logits, y)
+        self.log(
+            f"{stage}_loss",
+            loss,
+            on_epoch=True,
+            on_step=False,
+            batch_size=len(y),
+            sync_dist=self.trainer.world_size > 1,
+        )
+        self.log(f"{stage}_accuracy", metric, on_epoch=True, on_step=False, batch_size=len(y))
+
+
+def _plain(network: Spec | nn.Module | None) -> str | dict[str, Any] | None:
+    """The network as plain data; None for an object, which has none."""
+    if network is None or isinstance(network, nn.Module):
+        return None
+    return plain_spec(network)

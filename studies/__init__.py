@@ -1,0 +1,1 @@
+"""Studies: one runnable module per question, and the engine that conducts them."""

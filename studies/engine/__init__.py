@@ -1,0 +1,1 @@
+"""The machinery behind every study: search, confirmation, comparison, tracking and report."""

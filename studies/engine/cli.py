@@ -1,0 +1,114 @@
+"""The command line of every study: typed options, YAML in and out, one sentence per mistake."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import re
+import shlex
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any, NoReturn, TypeVar, get_type_hints
+
+from jsonargparse import ArgumentParser
+
+from studies.engine.errors import UserError
+from studies.engine.options import flag
+from studies.engine.secrets import mask
+
+Options = TypeVar("Options")
+
+
+def parse(
+    options: type[Options], argv: Sequence[str] | None, *, prog: str, description: str
+) -> Options:
+    """Read options from the command line and, with --config, from a YAML file.
+
+    Args:
+        options: a dataclass of options whose fields carry a "help" metadata entry.
+        argv: the arguments; None reads those of the process.
+        prog: how the command is typed.
+        description: first lines of the help text.
+
+    Raises:
+        SystemExit: after --help and --print-config (code 0) or a mistake (code 2).
+        UserError: a value that the dataclass refuses.
+    """
+    parser = _Parser(prog=prog, description=description, print_config="--print-%s")
+    parser.add_argument("--config", action="config", help="read options from this YAML file")
+    hints = get_type_hints(options)
+    for field in dataclasses.fields(options):  # type: ignore[arg-type]
+        name, text = flag(field.name), field.metadata["help"].replace("%", "%%")
+        if hints[field.name] is bool:
+            parser.add_argument(name, action="store_true", help=text)
+            continue
+        default = field.default_factory() if callable(field.default_factory) else field.default
+        parser.add_argument(name, type=hints[field.name], default=default, help=text)
+    values = parser.parse_args(list(sys.argv[1:] if argv is None else argv)).as_dict()
+    values.pop("config", None)
+    return options(**values)
+
+
+def run_main(body: Callable[[], int | None]) -> NoReturn:
+    """Run a command's body and leave the process: 0, 2 for a mistake, 130 after Ctrl-C."""
+    try:
+        code = body() or 0
+    except UserError as error:
+        print(f"error: {mask(str(error))}", file=sys.stderr)
+        code = 2
+    except KeyboardInterrupt:
+        print("Interrupted. Run the same command again to continue.", file=sys.stderr)
+        code = 130
+    sys.stdout.flush()
+    sys.exit(code)
+
+
+class _Parser(ArgumentParser):
+    """Turns argparse's and jsonargparse's messages into one sentence each."""
+
+    def error(self, message: str, ex: Exception | None = None) -> NoReturn:
+        sentence = _sentence(message, sorted(self._option_string_actions))
+        print(f"error: {mask(sentence)}\nSee: {self.prog} --help", file=sys.stderr)
+        sys.exit(2)
+
+
+_KINDS = {"int": "a whole number", "float": "a number", "bool": "true or false"}
+
+
+def _sentence(message: str, flags: list[str]) -> str:
+    text = " ".join(message.split())
+    if found := re.match(r"unrecognized arguments: (\S+)", text, re.IGNORECASE):
+        return f"Unknown option {found[1]}{_nearest(found[1].split('=')[0], flags)}."
+    if found := re.search(r"Option '([^']+)' is not accepted", text):
+        keys = [name[2:].replace("-", "_") for name in flags]
+        return f"Unknown key '{found[1]}' in the configuration{_nearest(found[1], keys)}."
+    if found := re.match(r'Parser key "(\w+)": ?(.*)', text):
+        name, detail = flag(found[1]), found[2]
+        got = re.search(r"(?:Got|Given) value: (.*?)(?: \(type|$)", detail)
+        if choices := re.search(r"Literal\[([^\]]*)\]", detail):
+            allowed = choices[1].replace("'", "")
+            return f"{name} must be one of {allowed}{f', got {got[1]}' if got else ''}."
+        kind = re.search(r"<class '(\w+)'>", detail)
+        if kind and got:
+            return f"{name} must be {_KINDS.get(kind[1], kind[1])}, got {got[1]!r}."
+        return f"{name}: {detail}"
+    return text
+
+
+def _nearest(name: str, known: list[str]) -> str:
+    close = difflib.get_close_matches(name, known, n=2, cutoff=0.6)
+    return f"; did you mean {' or '.join(close)}?"[:-1] if close else ""
+
+
+def command_line(module: str, options: Any) -> str:
+    """The command that repeats this, credentials masked: module and every non-default option."""
+    parts = ["python", "-m", module]
+    for field in dataclasses.fields(options):
+        value = getattr(options, field.name)
+        default = field.default_factory() if callable(field.default_factory) else field.default
+        if value == default or field.name in ("dry_run", "fresh", "quiet"):
+            continue
+        parts.append(flag(field.name))
+        if value is not True:
+            parts.append(shlex.quote(mask(str(value))))
+    return " ".join(parts)

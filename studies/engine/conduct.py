@@ -1,0 +1,193 @@
+"""Conduct a study: search, confirm, compare, report."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from studies.engine.cli import command_line
+from studies.engine.errors import UserError
+from studies.engine.options import StudyOptions
+from studies.engine.plan import Plan, make_plan
+from studies.engine.progress import Progress, clock
+from studies.engine.recorder import Recorder
+from studies.engine.report import answer, comparison_table, write_results
+from studies.engine.report.files import Row, run_row
+from studies.engine.run import Arm, Environment
+from studies.engine.search import Trial, search
+from studies.engine.session import Session
+from studies.engine.storage import Ledger, delete_studies, open_storage
+from studies.engine.study import Family, Study
+from studies.engine.train import default_workers
+
+
+def conduct(study: Study, options: StudyOptions) -> int:
+    """Answer a study's question, continuing whatever its output folder already holds.
+
+    Args:
+        study: question, arms and comparisons.
+        options: the user's options.
+
+    Returns:
+        The process's exit code, 0.
+
+    Raises:
+        UserError: anything the user can put right, in one sentence.
+    """
+    started = time.monotonic()
+    plan = make_plan(study, options)
+    environment = Environment(options.data_root, options.accelerator)
+    workers = options.workers or default_workers()
+    if options.dry_run:
+        from studies.engine.rehearsal import rehearse
+
+        return rehearse(plan, environment, workers)
+    with _output_folder(plan.output):
+        storage = open_storage(options.storage, plan.output)
+        if options.fresh:
+            delete_studies(storage, plan.name)
+        ledger = Ledger(storage, plan.name)
+        ledger.check_identity(plan.identity(), str(plan.output))
+        totals = {"trials": plan.trials, "seeds": len(plan.seeds)}
+        finished = ledger.recall("finished") == totals
+        progress = Progress(sum(plan.most_runs), quiet=options.quiet or finished)
+        recorder = Recorder(plan, options, ledger, active=not finished)
+        with Session(plan, ledger, environment, workers, progress) as session, recorder:
+            if not finished:
+                print(_heading(plan, workers), flush=True)
+                session.open_workers()
+                recorder.open()
+            facts = session.facts()
+            recorder.start(facts)
+            rows: list[Row] = []
+            tuned = _search(session, storage, facts, recorder, rows)
+            arms = (*tuned, *study.arms)
+            accuracies, diverged = _confirm(session, arms, recorder, rows)
+            progress.close()
+            from studies.engine.compare import compare_pairs
+
+            comparisons = compare_pairs(
+                accuracies, study.comparisons, margin=plan.margin, diverged=diverged
+            )
+            sentence = answer(plan, comparisons)
+            table = comparison_table(comparisons)
+            results = {
+                "study": study.name,
+                "question": study.question,
+                "claim": study.claim,
+                "answer": sentence,
+                "command": command_line(f"studies.{study.name}", options),
+                "recipe": dataclasses.asdict(plan.recipe),
+                "trials_per_family": plan.trials,
+                "search_seeds": list(plan.search_seeds),
+                "seeds": list(plan.seeds),
+                "tuned": [arm.to_dict() for arm in tuned],
+                "facts": facts,
+                **comparisons.to_dict(),
+            }
+            paths = write_results(plan.output, rows, results, table)
+            recorder.finish(arms, comparisons, sentence, table, paths)
+            ledger.remember("finished", totals)
+        print(_heading(plan, workers) if finished else "", end="")
+        print(f"\n{table}\n\n{sentence}\n")
+        print(_closing(plan, session.trained, time.monotonic() - started, paths))
+        print(recorder.closing())
+    return 0
+
+
+def _search(
+    session: Session,
+    storage: Any,
+    facts: Mapping[str, Any],
+    recorder: Recorder,
+    rows: list[Row],
+) -> tuple[Arm, ...]:
+    """Tune every family; adds a row per training."""
+    plan, progress, ledger = session.plan, session.progress, session.ledger
+    progress.start("search")
+
+    def on_trial(family: Family, trial: Trial, before: bool) -> None:
+        progress.skip(len(plan.search_seeds) - len(trial.results))
+        if before:
+            progress.advance(len(trial.results), trained=False)
+        recorder.trial(family, trial)
+        for seed, result in zip(plan.search_seeds, trial.results, strict=False):
+            run = plan.search_run(trial.arm, seed)
+            name = plan.study.name
+            rows.append(run_row(run, result, study=name, stage="search", trial=trial.number))
+
+    return search(plan, storage, facts["max_fan_in"], session.train, ledger.get, on_trial)
+
+
+def _confirm(
+    session: Session, arms: Sequence[Arm], recorder: Recorder, rows: list[Row]
+) -> tuple[dict[str, dict[int, float]], dict[str, int]]:
+    """Train every arm on fresh seeds and open the test split; adds a row per training.
+
+    Returns:
+        Test accuracy by arm and seed, and the number of diverged runs by arm.
+    """
+    plan = session.plan
+    session.progress.start("confirmation")
+    runs = [plan.confirmation_run(arm, seed) for seed in plan.seeds for arm in arms]
+    results = session.train(runs, recorder.confirmed)
+    accuracies: dict[str, dict[int, float]] = {arm.label: {} for arm in arms}
+    diverged = dict.fromkeys(accuracies, 0)
+    for run, result in zip(runs, results, strict=True):
+        assert result.test_accuracy is not None
+        accuracies[run.arm.label][run.seed] = result.test_accuracy
+        diverged[run.arm.label] += result.status == "diverged"
+        rows.append(run_row(run, result, study=plan.study.name, stage="confirm"))
+    return accuracies, diverged
+
+
+@contextmanager
+def _output_folder(folder: Path) -> Iterator[None]:
+    """Create the folder and hold it against a second start of the same study."""
+    from filelock import FileLock, Timeout
+
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(folder / "study.lock")
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise UserError(
+            f"Another process is conducting the study in {folder}; wait for it to end, "
+            "or choose another --output."
+        ) from None
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        raise UserError(
+            f"The output folder {folder} cannot be written ({reason}); choose another --output."
+        ) from error
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _heading(plan: Plan, workers: int) -> str:
+    recipe = plan.recipe
+    search_runs, confirm_runs = plan.most_runs
+    return (
+        f"{plan.study.title}\n"
+        f"  {recipe.data}, {recipe.network}, {recipe.epochs} epochs of batches of "
+        f"{recipe.batch_size}, {recipe.optimizer} lr {recipe.lr:g}\n"
+        f"  search: {len(plan.families)} families x {plan.trials} trials x "
+        f"{len(plan.search_seeds)} seeds = at most {search_runs} trainings\n"
+        f"  confirmation: {len(plan.study.labels)} arms x {len(plan.seeds)} fresh seeds = "
+        f"{confirm_runs} trainings, on {workers} worker processes"
+    )
+
+
+def _closing(plan: Plan, trained: int, seconds: float, paths: Sequence[Path]) -> str:
+    if trained == 0:
+        spent = "Nothing was left to train"
+    else:
+        spent = f"{trained} trainings in {clock(seconds)}"
+    names = ", ".join(path.name for path in paths)
+    return f"{spent}. Results: {plan.output}/ ({names})"

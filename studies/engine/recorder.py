@@ -1,0 +1,287 @@
+"""Writes a study's course into MLflow: study, trials and arms, seeds, verdict and files."""
+
+from __future__ import annotations
+
+import re
+import uuid
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from studies.engine.cli import command_line
+from studies.engine.errors import UserError
+from studies.engine.options import RecipeOptions, StudyOptions
+from studies.engine.plan import Plan
+from studies.engine.run import Arm, Result, Run
+from studies.engine.search import Trial
+from studies.engine.storage import Ledger
+from studies.engine.study import Family
+from studies.engine.tracking import (
+    Tracker,
+    TrackingConfig,
+    TrackingError,
+    environment_tags,
+    load_tracking_config,
+    ui_command,
+)
+
+if TYPE_CHECKING:
+    from studies.engine.compare import Comparisons
+
+
+class Recorder:
+    """Records one sitting of a study; a study that continues goes on in the same MLflow runs.
+
+    Use as a context manager: leaving it writes what is queued, and marks the study's run as
+    interrupted or failed if it was left by an exception.
+
+    Args:
+        plan: the study's numbers.
+        options: the user's options.
+        ledger: where the MLflow identity of the study is kept.
+        active: False records nothing (a finished study that is only shown again).
+
+    Raises:
+        UserError: the tracking configuration is not usable.
+    """
+
+    def __init__(self, plan: Plan, options: StudyOptions, ledger: Ledger, *, active: bool) -> None:
+        self._plan = plan
+        self._options = options
+        self._ledger = ledger
+        self._active = active
+        self._config = tracking_config(options)
+        self._tracker: Tracker | None = None
+        self._study = ""
+        self._message: str | None = None
+
+    def __enter__(self) -> Recorder:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *rest: Any) -> None:
+        if self._tracker is None:
+            return
+        if kind is not None and self._study:
+            stopped = issubclass(kind, KeyboardInterrupt)
+            self._tracker.finish(self._study, "interrupted" if stopped else "failed")
+        self._message = self._tracker.close(60.0 if kind is None else 5.0).message
+
+    def open(self) -> None:
+        """Reach the store, so that a wrong address shows before anything is trained.
+
+        Raises:
+            UserError: the store cannot be used.
+        """
+        if self._active:
+            study = self._plan.study
+            self._tracker = open_tracker(self._config, study.name, study.question)
+
+    def start(self, facts: Mapping[str, Any]) -> None:
+        """Open the study's run and one run per arm of the confirmation."""
+        if self._tracker is None:
+            return
+        plan, study = self._plan, self._plan.study
+        known = self._ledger.recall("tracking")
+        if known is None:
+            known = {"study_id": uuid.uuid4().hex}
+            self._ledger.remember("tracking", known)
+        self._tags = {
+            **environment_tags(),
+            "study": study.name,
+            "data": plan.recipe.data,
+            "network": plan.recipe.network,
+            "data_fingerprint": facts["data"]["fingerprint"],
+        }
+        self._study = self._tracker.start_study(
+            known["study_id"],
+            plan.name,
+            params={
+                **_recipe_params(Run(plan.recipe, plan.study.arms[0], 0)),
+                "trials": plan.trials,
+                "search_seeds": len(plan.search_seeds),
+                "seeds": len(plan.seeds),
+                "margin": plan.margin,
+                "parameters": facts["parameters"],
+            },
+            tags={
+                **self._tags,
+                "stage": "study",
+                "command": command_line(f"studies.{study.name}", self._options),
+            },
+            description=study.question,
+        )
+
+    def trial(self, family: Family, trial: Trial) -> None:
+        """Record a finished trial of the search and its runs."""
+        if self._tracker is None:
+            return
+        status = "diverged" if trial.diverged else trial.state.replace("complete", "finished")
+        group = f"search/{family.label}/{trial.number}"
+        plan = self._plan
+        tags = {**self._tags, "stage": "search", "family": family.label}
+        runs = [plan.search_run(trial.arm, seed) for seed in plan.search_seeds]
+        times = [(r.started, r.started + r.seconds) for r in trial.results]
+        self._tracker.log_group(
+            self._study,
+            group,
+            f"{family.label} trial {trial.number}",
+            params={**_arm_params(trial.arm), **_recipe_params(runs[0])},
+            tags={**tags, "arm": trial.arm.label},
+            metrics={"val_accuracy": trial.objective, "seeds": len(trial.results)},
+            status=status,
+            start_ms=_ms(min(start for start, _ in times)),
+            end_ms=_ms(max(end for _, end in times)),
+        )
+        for run, result in zip(runs, trial.results, strict=False):
+            ended = "pruned" if status == "pruned" and result is trial.results[-1] else None
+            self._log_run(group, run, result, tags, ended)
+
+    def confirmed(self, run: Run, result: Result) -> None:
+        """Record a run of the confirmation."""
+        if self._tracker is None:
+            return
+        tags = {**self._tags, "stage": "confirm", "family": run.arm.family or run.arm.label}
+        group = _group(run.arm)
+        if run.seed == self._plan.seeds[0]:
+            self._tracker.log_group(
+                self._study,
+                group,
+                run.arm.label,
+                params={**_arm_params(run.arm), **_recipe_params(run)},
+                tags={**tags, "arm": run.arm.label},
+            )
+            name = re.sub(r"\W+", "_", run.arm.label).strip("_")
+            self._tracker.log_dict(
+                self._study, dict(result.initialization), f"initialization/{name}.json"
+            )
+        self._log_run(group, run, result, tags, None)
+
+    def finish(
+        self,
+        arms: Sequence[Arm],
+        comparisons: Comparisons,
+        sentence: str,
+        table: str,
+        paths: Sequence[Path],
+    ) -> None:
+        """Close the arms' runs with their summaries and the study's run with its verdict."""
+        if self._tracker is None:
+            return
+        for arm in arms:
+            summary = comparisons.arm(arm.label)
+            verdicts = {
+                f"verdict vs {c.reference}": c.verdict
+                for c in comparisons.comparisons
+                if c.arm == arm.label
+            }
+            self._tracker.log_group(
+                self._study,
+                _group(arm),
+                arm.label,
+                tags=verdicts,
+                metrics={
+                    "test_accuracy": summary.mean,
+                    "test_accuracy_std": summary.std,
+                    "test_accuracy_low": summary.low,
+                    "test_accuracy_high": summary.high,
+                    "seeds": summary.n,
+                },
+                status="finished",
+            )
+        for path in paths:
+            self._tracker.log_artifact_file(self._study, path)
+        question = self._plan.study.question
+        self._tracker.set_description(
+            self._study, f"**{question}**\n\n{sentence}\n\n```\n{table}\n```"
+        )
+        self._tracker.finish(self._study)
+
+    def closing(self) -> str:
+        """The last lines for the user: how to open the UI, and what could not be written."""
+        lines = [] if self._message is None else [f"warning: {self._message}"]
+        return "\n".join([*lines, f"MLflow UI: {ui_command(self._config)}"])
+
+    def _log_run(
+        self, group: str, run: Run, result: Result, tags: Mapping[str, Any], status: str | None
+    ) -> None:
+        assert self._tracker is not None
+        self._tracker.log_run(
+            self._study, group, run.key, f"{run.arm.label}, seed {run.seed}",
+            **run_record(run, result, tags, status),
+        )  # fmt: skip
+
+
+def tracking_config(options: RecipeOptions) -> TrackingConfig:
+    """The tracking configuration of file, environment and options.
+
+    Raises:
+        UserError: one of them is not usable.
+    """
+    try:
+        return load_tracking_config(
+            tracking_uri=options.tracking_uri, experiment=options.experiment
+        )
+    except TrackingError as error:
+        raise UserError(_sentence(error)) from error
+
+
+def open_tracker(config: TrackingConfig, experiment: str, note: str | None = None) -> Tracker:
+    """Open the tracking store.
+
+    Raises:
+        UserError: it cannot be reached or written.
+    """
+    try:
+        return Tracker.open(
+            config, experiment=experiment, primary_metric="test_accuracy", note=note
+        )
+    except TrackingError as error:
+        raise UserError(_sentence(error)) from error
+
+
+def run_record(
+    run: Run, result: Result, tags: Mapping[str, Any], status: str | None = None
+) -> dict[str, Any]:
+    """Keyword arguments of `Tracker.log_run` for one training."""
+    finals = {
+        "val_accuracy": result.val_accuracy,
+        "test_accuracy": result.test_accuracy,
+        "test_loss": result.test_loss,
+        "seconds": result.seconds,
+    }
+    return {
+        "params": {**_arm_params(run.arm), **_recipe_params(run), "seed": run.seed},
+        "tags": {**tags, "arm": run.arm.label, "seed": run.seed},
+        "history": [
+            {name: value for name, value in epoch.items() if value is not None}
+            for epoch in result.history
+        ],
+        "metrics": {name: value for name, value in finals.items() if value is not None},
+        "status": status or result.status,
+        "start_ms": _ms(result.started),
+        "end_ms": _ms(result.started + result.seconds),
+    }
+
+
+def _group(arm: Arm) -> str:
+    return f"confirm/{arm.label}"
+
+
+def _arm_params(arm: Arm) -> dict[str, Any]:
+    own = dict(arm.initializer)
+    return {"initializer": own.pop("name"), **own}
+
+
+def _recipe_params(run: Run) -> dict[str, Any]:
+    recipe = run.effective_recipe
+    names = ("data", "network", "epochs", "batch_size", "optimizer", "lr", "weight_decay")
+    return {name: getattr(recipe, name) for name in names}
+
+
+def _ms(seconds: float) -> int:
+    return int(1000 * seconds)
+
+
+def _sentence(error: TrackingError) -> str:
+    text = str(error).rstrip(".")
+    return f"{text[0].upper()}{text[1:]}."

@@ -1,0 +1,109 @@
+"""One sitting of a study: ledger, workers, progress and records, used by every stage."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from typing import Any
+
+from studies.engine import tasks
+from studies.engine.errors import UserError
+from studies.engine.plan import Plan
+from studies.engine.progress import Progress
+from studies.engine.run import Environment, Result, Run
+from studies.engine.storage import Ledger
+from studies.engine.train import call, open_pool, train
+
+
+class Session:
+    """Trains what is not in the ledger, and puts it there at once.
+
+    Use as a context manager: leaving it ends the worker processes.
+
+    Args:
+        plan: the study's numbers.
+        ledger: finished runs.
+        environment: where to train.
+        workers: number of worker processes.
+        progress: counts trainings.
+    """
+
+    def __init__(
+        self,
+        plan: Plan,
+        ledger: Ledger,
+        environment: Environment,
+        workers: int,
+        progress: Progress,
+    ) -> None:
+        self.plan = plan
+        self.ledger = ledger
+        self.progress = progress
+        self.trained = 0
+        self._environment = environment
+        self._workers = workers
+        self._stack = ExitStack()
+        self._pool: Any = None
+
+    def __enter__(self) -> Session:
+        return self
+
+    def __exit__(self, *exception: Any) -> None:
+        self._stack.__exit__(*exception)
+
+    def open_workers(self) -> None:
+        """Start the worker processes; they get ready while this process goes on."""
+        if self._pool is None:
+            self._pool = self._stack.enter_context(open_pool(self._workers))
+
+    def facts(self) -> Mapping[str, Any]:
+        """What is known of data and network; from the ledger where nothing is left to train.
+
+        Raises:
+            UserError: a part that cannot be built, or data that changed since the study began.
+        """
+        known = self.ledger.recall("facts")
+        if self._pool is None and known is not None:
+            return known
+        self.open_workers()
+        plan = self.plan
+        starts = [f.arm({p.name: p.start for p in f.space}) for f in plan.families]
+        arms = [dict(arm.initializer) for arm in (*plan.study.arms, *starts)]
+        facts = call(self._pool, tasks.inspect, plan.recipe, self._environment, arms)
+        if known is not None and known["data"] != facts["data"]:
+            raise UserError(
+                f"The data set {plan.recipe.data} is not the one this study began with "
+                f"(fingerprint {known['data']['fingerprint']}, now "
+                f"{facts['data']['fingerprint']}); use the old files or another --output."
+            )
+        if known is None:
+            self.ledger.remember("facts", facts)
+        return facts
+
+    def train(
+        self, runs: Sequence[Run], on_result: Callable[[Run, Result], None] | None = None
+    ) -> list[Result]:
+        """Results of runs in their order; what the ledger holds is not trained again.
+
+        Args:
+            runs: all runs known at this moment.
+            on_result: called for every run of the list, those from the ledger included.
+        """
+        missing = [run for run in runs if run.key not in self.ledger]
+        self.progress.advance(len(runs) - len(missing), trained=False)
+
+        def arrived(run: Run, result: Result) -> None:
+            self.ledger.add(result)
+            self.trained += 1
+            self.progress.advance()
+            if on_result is not None:
+                on_result(run, result)
+
+        if on_result is not None:
+            for run in runs:
+                if run.key in self.ledger:
+                    on_result(run, self.ledger[run.key])
+        if missing:
+            self.open_workers()
+            train(missing, self._pool, self._environment, arrived)
+        return [self.ledger[run.key] for run in runs]

@@ -1,0 +1,147 @@
+"""Optuna's storage: the queue of proposals and the ledger of finished runs."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from studies.engine.errors import UserError
+from studies.engine.run import Plain, Result, Run
+from studies.engine.secrets import mask
+
+if TYPE_CHECKING:
+    import optuna
+    from optuna.storages import BaseStorage
+
+_IDENTITY = "identity"
+
+
+def open_storage(url: str | None, output: Path) -> BaseStorage:
+    """Open Optuna's storage, creating it under a file lock.
+
+    Args:
+        url: a database URL, or the path of a journal file; None means `output`/study.journal.
+        output: the study's results folder, which exists.
+
+    Raises:
+        UserError: the storage cannot be opened; credentials in the URL are masked.
+    """
+    import optuna
+    from filelock import FileLock
+    from optuna.storages import JournalStorage, RDBStorage
+    from optuna.storages.journal import JournalFileBackend
+
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    logging.getLogger("alembic").setLevel(logging.WARNING)
+    # Several processes that create one store at the same moment break it.
+    with FileLock(output / "storage.lock"):
+        if url is None or "://" not in url:
+            path = Path(url) if url else output / "study.journal"
+            try:
+                return JournalStorage(JournalFileBackend(str(path)))
+            except OSError as error:
+                raise UserError(f"The storage {path} cannot be opened: {error}.") from error
+        from sqlalchemy.exc import SQLAlchemyError
+
+        try:
+            return RDBStorage(url)
+        except (SQLAlchemyError, ImportError, RuntimeError) as error:
+            reason = str(error).splitlines()[0]
+            raise UserError(f"The storage {mask(url)} cannot be opened: {mask(reason)}") from error
+
+
+def open_study(storage: BaseStorage, name: str) -> optuna.Study:
+    """The Optuna study of this name, created if it is not there; larger values are better."""
+    import optuna
+
+    return optuna.create_study(
+        storage=storage, study_name=name, direction="maximize", load_if_exists=True
+    )
+
+
+def delete_studies(storage: BaseStorage, name: str) -> None:
+    """Remove every Optuna study that belongs to the study `name` (for --fresh)."""
+    import optuna
+
+    for known in optuna.get_all_study_names(storage):
+        if known.startswith(f"{name}#"):
+            optuna.delete_study(study_name=known, storage=storage)
+
+
+class Ledger:
+    """Results of finished runs by key, kept as trials of one Optuna study.
+
+    Args:
+        storage: an open Optuna storage.
+        name: the study's name.
+    """
+
+    def __init__(self, storage: BaseStorage, name: str) -> None:
+        self._study = open_study(storage, f"{name}#runs")
+        self._results = {
+            trial.user_attrs["result"]["key"]: Result.from_dict(trial.user_attrs["result"])
+            for trial in self._study.get_trials(deepcopy=False)
+        }
+
+    def __contains__(self, key: str) -> bool:
+        return key in self._results
+
+    def __getitem__(self, key: str) -> Result:
+        return self._results[key]
+
+    def get(self, run: Run) -> Result | None:
+        """The run's result, or None if it was not trained yet."""
+        return self._results.get(run.key)
+
+    def __len__(self) -> int:
+        return len(self._results)
+
+    def add(self, result: Result) -> None:
+        """Store a finished run; from here on it is never trained again."""
+        import optuna
+
+        if result.key in self._results:
+            return
+        self._study.add_trial(
+            optuna.trial.create_trial(
+                value=result.val_accuracy, user_attrs={"result": result.to_dict()}
+            )
+        )
+        self._results[result.key] = result
+
+    def check_identity(self, identity: Mapping[str, Any], where: str) -> None:
+        """Store the study's configuration at first, and compare with it ever after.
+
+        Raises:
+            UserError: the stored configuration is another one; the message shows what differs.
+        """
+        stored = self._study.user_attrs.get(_IDENTITY)
+        if stored is None:
+            self._study.set_user_attr(_IDENTITY, dict(identity))
+            return
+        names = [n for n in {**stored, **identity} if stored.get(n) != identity.get(n)]
+        if names:
+            differences = ", ".join(
+                f"{name} was {_short(stored.get(name))} and is now {_short(identity.get(name))}"
+                for name in names
+            )
+            raise UserError(
+                f"{where} holds a study of another configuration: {differences}; "
+                "choose another --output, or discard the old results with --fresh."
+            )
+
+    def remember(self, name: str, value: Plain) -> None:
+        """Keep plain data beside the results (what was learned of data and network)."""
+        self._study.set_user_attr(name, value)
+
+    def recall(self, name: str) -> Plain | None:
+        """What `remember` kept, or None."""
+        value = self._study.user_attrs.get(name)
+        return None if value is None else dict(value)
+
+
+def _short(value: object) -> str:
+    text = str(value)
+    return text if len(text) <= 60 else text[:57] + "..."

@@ -1,0 +1,114 @@
+"""A study as a value: its question, arms, families and comparisons."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from studies.engine.run import Arm
+
+
+@dataclasses.dataclass(frozen=True)
+class Parameter:
+    """One open hyperparameter of a family, searched on a log scale.
+
+    Args:
+        name: a parameter of the family's initialiser, or "lr" for the recipe's learning rate.
+        low: lower end, > 0; "1/fan_in" is one over the network's largest fan_in, the density at
+            which a unit keeps a single input.
+        high: upper end.
+        start: value of the first trial, so that a search never ends below its starting point by
+            bad luck of the draw.
+    """
+
+    name: str
+    low: float | Literal["1/fan_in"]
+    high: float
+    start: float
+
+    def bounds(self, max_fan_in: int) -> tuple[float, float]:
+        """Numeric ends of the range for a network."""
+        return (1.0 / max_fan_in if self.low == "1/fan_in" else float(self.low), self.high)
+
+
+@dataclasses.dataclass(frozen=True)
+class Family:
+    """An arm with open hyperparameters.
+
+    Args:
+        label: short name; the tuned arm is called "<label> (tuned)".
+        initializer: its fixed part as plain data.
+        space: what Optuna may choose.
+    """
+
+    label: str
+    initializer: Mapping[str, Any]
+    space: tuple[Parameter, ...]
+
+    @property
+    def tuned_label(self) -> str:
+        """Label of the arm that the search's best trial becomes."""
+        return f"{self.label} (tuned)"
+
+    def with_lr(self, lr: float) -> Family:
+        """The same family that also searches the learning rate, a decade to either side."""
+        parameter = Parameter("lr", low=lr / 10, high=lr * 10, start=lr)
+        return dataclasses.replace(self, space=(*self.space, parameter))
+
+    def arm(self, values: Mapping[str, float], label: str | None = None) -> Arm:
+        """The arm with these hyperparameter values."""
+        own = {name: value for name, value in values.items() if name != "lr"}
+        overrides = {"lr": values["lr"]} if "lr" in values else {}
+        shown = ", ".join(f"{name}={value:.3g}" for name, value in values.items())
+        return Arm(
+            label=label or f"{self.label} {shown}",
+            initializer={**self.initializer, **own},
+            overrides=overrides,
+            family=self.label,
+        )
+
+
+@dataclasses.dataclass(frozen=True)
+class Study:
+    """A question, and the experiment that answers it.
+
+    Args:
+        name: module name under `studies`.
+        title: one line for lists.
+        question: in plain words.
+        claim: the claim under test with its source.
+        arms: fixed arms.
+        families: arms to be tuned; each gets the same number of trials.
+        comparisons: (arm, reference) pairs of labels; Holm's correction covers all of them.
+        primary: the pairs that the answer sentence speaks of; a subset of `comparisons`.
+
+    Raises:
+        ValueError: labels that repeat, or a comparison of an arm that is not there.
+    """
+
+    name: str
+    title: str
+    question: str
+    claim: str
+    arms: tuple[Arm, ...]
+    families: tuple[Family, ...]
+    comparisons: tuple[tuple[str, str], ...]
+    primary: tuple[tuple[str, str], ...]
+
+    def __post_init__(self) -> None:
+        """Check that labels are unique and comparisons name them."""
+        labels = self.labels
+        if len(set(labels)) != len(labels):
+            raise ValueError(f"study {self.name}: arm labels repeat: {labels}.")
+        unknown = {label for pair in self.comparisons for label in pair} - set(labels)
+        if unknown:
+            raise ValueError(f"study {self.name}: comparisons name unknown arms {sorted(unknown)}.")
+        if not set(self.primary) <= set(self.comparisons):
+            raise ValueError(f"study {self.name}: primary comparisons must be among comparisons.")
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """Labels of all arms, tuned ones first."""
+        tuned = tuple(family.tuned_label for family in self.families)
+        return tuned + tuple(arm.label for arm in self.arms)

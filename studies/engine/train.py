@@ -1,0 +1,132 @@
+"""The primitive of every study: train(runs) -> results, on a pool of worker processes."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Executor, ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from typing import Any, TypeVar
+
+from datamodules.errors import DataError
+from studies.engine import tasks
+from studies.engine.errors import UserError
+from studies.engine.run import Environment, Result, Run
+
+Value = TypeVar("Value")
+
+
+def train(
+    runs: Sequence[Run],
+    pool: Executor,
+    environment: Environment,
+    on_result: Callable[[Run, Result], None] = lambda run, result: None,
+) -> list[Result]:
+    """Train many runs; equal runs are trained once.
+
+    Hand over all runs that are known at a time: how they are spread over processes is decided
+    here, and does not change a result.
+
+    Args:
+        runs: what to train.
+        pool: worker processes from `open_pool`.
+        environment: where the data are and on what device to train.
+        on_result: called in this process as each run ends, in the order in which they end.
+
+    Returns:
+        Results in the order of `runs`.
+
+    Raises:
+        UserError: a run that cannot be trained, or a worker process that died.
+    """
+    unique = {run.key: run for run in runs}
+    futures = {pool.submit(tasks.run_one, run, environment): run for run in unique.values()}
+    results: dict[str, Result] = {}
+    with _sentences(DataError):
+        for future in as_completed(futures):
+            result = future.result()
+            results[result.key] = result
+            on_result(futures[future], result)
+    return [results[run.key] for run in runs]
+
+
+def call(pool: Executor, function: Callable[..., Value], *args: Any) -> Value:
+    """Run a function in a worker process and wait for its value.
+
+    Raises:
+        UserError: the function's own ValueError or data error, as one sentence.
+    """
+    with _sentences(DataError, ValueError, TypeError):
+        return pool.submit(function, *args).result()
+
+
+@contextmanager
+def _sentences(*mistakes: type[Exception]) -> Iterator[None]:
+    """Turn what a worker raises for a user's mistake into the sentence it carries."""
+    try:
+        yield
+    except BrokenProcessPool as error:
+        raise UserError(
+            "A worker process died, perhaps for lack of memory; finished runs are kept: "
+            "run the same command again, with a smaller --workers if it repeats."
+        ) from error
+    except mistakes as error:
+        raise UserError(" ".join(str(error).split())) from error
+
+
+@contextmanager
+def open_pool(workers: int) -> Iterator[Executor]:
+    """Worker processes for `train`; none outlives the block, whatever ends it.
+
+    The workers are forked from one server process that has imported torch and Lightning already,
+    while this process goes on with its own start-up.
+
+    Args:
+        workers: number of processes, >= 1.
+    """
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    kind = "forkserver" if sys.platform != "win32" else "spawn"
+    context = multiprocessing.get_context(kind)
+    if kind == "forkserver":
+        context.set_forkserver_preload(["studies.engine.worker"])
+    pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_start_worker)
+    try:
+        pool.submit(_warm_up)
+        yield pool
+        pool.shutdown()
+    except BaseException:
+        pool.shutdown(wait=False, cancel_futures=True)
+        for child in multiprocessing.active_children():
+            child.terminate()
+        raise
+
+
+def default_workers() -> int:
+    """One worker per core that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def _warm_up() -> None:
+    """Start the server process and the first worker early."""
+
+
+def _start_worker() -> None:
+    # Ctrl-C reaches the whole process group; the main process decides what happens.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_leave_with_parent, daemon=True).start()
+    tasks.use_one_thread()
+
+
+def _leave_with_parent() -> None:
+    """End this worker when the main process is gone, even if it was killed."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)

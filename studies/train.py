@@ -1,0 +1,105 @@
+"""Train one network from one initialisation.
+
+    python -m studies.train --data mnist --network conv4 --initializer ternary:density=0.1
+
+Leaves a checkpoint that `Classifier.load_from_checkpoint` reads, the result as JSON and a run in
+MLflow, and prints the test accuracy.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import NoReturn
+
+from studies.engine.cli import command_line, parse, run_main
+from studies.engine.errors import UserError
+from studies.engine.options import TrainOptions
+
+
+def main(argv: Sequence[str] | None = None) -> NoReturn:
+    """Parse the options, train, and leave the process."""
+
+    def body() -> int:
+        options = parse(
+            TrainOptions,
+            argv,
+            prog="python -m studies.train",
+            description="Train one network from one initialisation.",
+        )
+        return train_one(options)
+
+    run_main(body)
+
+
+def train_one(options: TrainOptions) -> int:
+    """Train, test, save and record one run; returns 0.
+
+    Raises:
+        UserError: a part that cannot be built, data that are not there, a folder that cannot be
+            written.
+    """
+    from pathlib import Path
+
+    from studies.engine.plan import recipe_from
+    from studies.engine.recorder import open_tracker, run_record, tracking_config
+    from studies.engine.run import Arm, Environment, Run
+    from studies.engine.tracking import environment_tags, ui_command
+
+    config = tracking_config(options)
+    recipe = recipe_from(options)
+    environment = Environment(options.data_root, options.accelerator)
+
+    from datamodules.errors import DataError
+    from initializers import get_initializer
+    from studies.engine import worker
+
+    worker.use_one_thread()
+    try:
+        initializer = get_initializer(options.initializer).to_dict()
+        worker.inspect(recipe, environment, [initializer])
+    except (DataError, ValueError, TypeError) as error:
+        raise UserError(str(error)) from error
+    run = Run(recipe, Arm(options.initializer, initializer), options.seed, test=True)
+    folder = Path(options.output) / run.key
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(
+            f"The output folder {folder} cannot be written: {error.strerror}."
+        ) from None
+    tracker = open_tracker(config, "train", "Single trainings")
+    checkpoint = folder / "model.ckpt"
+    result = worker.run_one(run, environment, checkpoint, quiet=options.quiet)
+    (folder / "result.json").write_text(json.dumps(result.to_dict(), indent=1) + "\n")
+    with tracker:
+        tags = {
+            **environment_tags(),
+            "stage": "train",
+            "command": command_line("studies.train", options),
+            "data_fingerprint": result.data["fingerprint"],
+        }
+        name = f"{options.initializer} {recipe.network} {recipe.data}"
+        parent = tracker.start_study(run.key, name, tags=tags)
+        tracker.log_run(parent, name, run.key, f"seed {run.seed}", **run_record(run, result, tags))
+        tracker.log_artifact_file(parent, folder / "result.json")
+        tracker.finish(parent)
+        lost = tracker.close().message
+    print(f"{options.initializer} on {recipe.data} with {recipe.network}, seed {options.seed}:")
+    if result.status == "diverged":
+        print(f"diverged in epoch {len(result.history)}: the loss is not finite")
+    else:
+        print(
+            f"test accuracy {100 * (result.test_accuracy or 0):.2f} %, "
+            f"validation accuracy {100 * result.val_accuracy:.2f} % "
+            f"({len(result.history)} epochs, {result.seconds:.1f} s)"
+        )
+    print(f"Checkpoint: {checkpoint}")
+    if lost:
+        print(f"warning: {lost}")
+    print(f"MLflow UI: {ui_command(config)}")
+    return 0
+
+
+if __name__ == "__main__":
+    main()

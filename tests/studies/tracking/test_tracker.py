@@ -1,0 +1,306 @@
+import os
+import sqlite3
+import threading
+from pathlib import Path
+
+import mlflow
+import pytest
+from mlflow import MlflowClient
+from mlflow.entities import Run
+
+from studies.engine.tracking import Tracker, TrackingConfig, TrackingError
+
+# MLflow 3.17 uses what SQLAlchemy 2.1 deprecates.
+pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader:DeprecationWarning")
+
+SECRET = "s3cr3t"
+URL = f"postgresql://ada:{SECRET}@db/x"
+HISTORY = [{"train_loss": 1.0, "val_accuracy": 0.5}, {"train_loss": 0.25, "val_accuracy": 0.75}]
+
+
+def all_runs(client: MlflowClient, kind: str) -> list[Run]:
+    ids = [experiment.experiment_id for experiment in client.search_experiments()]
+    return list(
+        client.search_runs(ids, f"tags.kind = '{kind}'", order_by=["attributes.start_time ASC"])
+    )
+
+
+def log_study(tracker: Tracker, seeds: int = 2) -> str:
+    """A study with one arm; what a study that continues logs again."""
+    parent = tracker.start_study(
+        "id-1", "ternary_sparsity", params={"epochs": 2}, tags={"git_commit": "abc"}
+    )
+    tracker.log_group(
+        parent, "arm:he_normal", "He normal", params={"lr": 0.1}, tags={"stage": "confirm"}
+    )
+    for seed in range(seeds):
+        tracker.log_run(
+            parent,
+            "arm:he_normal",
+            f"key{seed}",
+            f"seed {seed}",
+            params={"seed": seed, "lr": 0.1, "nesterov": True},
+            tags={"seed": seed, "family": "he"},
+            history=HISTORY,
+            metrics={"test_accuracy": 0.9 + seed / 100},
+            start_ms=1_000 + seed,
+            end_ms=2_000 + seed,
+        )
+    mean = {"test_accuracy": 0.9 + (seeds - 1) / 200}
+    tracker.log_group(parent, "arm:he_normal", "He normal", metrics=mean, status="finished")
+    tracker.finish(parent)
+    assert tracker.flush(30)
+    return parent
+
+
+def test_study_group_and_runs_read_back(
+    tracker: Tracker, client: MlflowClient, config: TrackingConfig
+) -> None:
+    parent_id = log_study(tracker)
+    (study,), (group,) = all_runs(client, "study"), all_runs(client, "group")
+    runs = all_runs(client, "run")
+    assert study.info.run_id == parent_id
+    assert study.data.params == {"epochs": "2"}
+    assert {**study.data.tags, "study_id": "id-1", "team": "vision"} == study.data.tags
+    assert [run.info.run_name for run in (study, group, *runs)] == [
+        "ternary_sparsity",
+        "He normal",
+        "seed 0",
+        "seed 1",
+    ]
+    assert group.data.tags["mlflow.parentRunId"] == parent_id
+    assert group.data.metrics == {"test_accuracy": 0.905}
+    for seed, run in enumerate(runs):
+        assert run.data.tags["mlflow.parentRunId"] == group.info.run_id
+        assert run.data.params == {"seed": str(seed), "lr": "0.1", "nesterov": "true"}
+        expected = {"seed": str(seed), "family": "he", "run_key": f"key{seed}", "team": "vision"}
+        assert {**run.data.tags, **expected} == run.data.tags
+        assert (run.info.start_time, run.info.end_time) == (1_000 + seed, 2_000 + seed)
+        curve = client.get_metric_history(run.info.run_id, "val_accuracy")
+        assert [(m.step, m.value, m.timestamp - seed) for m in curve] == [
+            (0, 0.5, 1_500),
+            (1, 0.75, 2_000),
+        ]
+        assert run.data.metrics["test_accuracy"] == 0.9 + seed / 100
+    assert {run.info.status for run in (study, group, *runs)} == {"FINISHED"}
+    assert tracker.close().message is None
+    # Nothing of this is global.
+    assert mlflow.active_run() is None
+    assert mlflow.get_tracking_uri() != config.tracking_uri
+    assert "MLFLOW_TRACKING_URI" not in os.environ
+
+
+def test_a_study_that_continues_writes_nothing_twice(
+    config: TrackingConfig, client: MlflowClient
+) -> None:
+    with Tracker.open(config, experiment="digits") as first:
+        parent = log_study(first)
+    with Tracker.open(config, experiment="digits") as again:
+        assert log_study(again, seeds=3) == parent
+        summary = again.close()
+    # Present: two runs. Written: the group reopened, a third run, the new mean, the end.
+    assert (summary.written, summary.present, summary.failed) == (4, 2, 0)
+    assert len(all_runs(client, "study")) == len(all_runs(client, "group")) == 1
+    runs = all_runs(client, "run")
+    assert [run.data.tags["run_key"] for run in runs] == ["key0", "key1", "key2"]
+    for run in runs:
+        assert len(client.get_metric_history(run.info.run_id, "train_loss")) == 2
+    (group,) = all_runs(client, "group")
+    assert group.data.metrics == {"test_accuracy": 0.91}
+    assert group.info.status == all_runs(client, "study")[0].info.status == "FINISHED"
+
+
+def test_fresh_makes_a_second_study_with_its_own_runs(
+    config: TrackingConfig, client: MlflowClient
+) -> None:
+    with Tracker.open(config) as tracker:
+        old = log_study(tracker)
+        new = tracker.start_study("id-1", "ternary_sparsity", fresh=True)
+        tracker.log_run(new, "arm:he_normal", "key0", "seed 0")
+    assert old != new
+    assert len(all_runs(client, "run")) == 3
+    with Tracker.open(config) as tracker:
+        assert tracker.start_study("id-1", "ternary_sparsity") == new
+
+
+def test_a_record_cut_short_by_a_kill_is_written_again(
+    config: TrackingConfig, client: MlflowClient
+) -> None:
+    with Tracker.open(config) as tracker:
+        log_study(tracker, seeds=1)
+    (half,) = all_runs(client, "run")
+    client.update_run(half.info.run_id, status="RUNNING")
+    with Tracker.open(config) as tracker:
+        log_study(tracker, seeds=1)
+    (whole,) = all_runs(client, "run")
+    assert whole.info.run_id != half.info.run_id
+    assert whole.info.status == "FINISHED"
+    assert len(client.get_metric_history(whole.info.run_id, "train_loss")) == 2
+
+
+@pytest.mark.parametrize(
+    ("status", "mlflow_status"),
+    [
+        ("finished", "FINISHED"),
+        ("diverged", "FINISHED"),
+        ("pruned", "KILLED"),
+        ("interrupted", "KILLED"),
+        ("failed", "FAILED"),
+        ("running", "RUNNING"),
+    ],
+)
+def test_statuses_are_told_apart(
+    tracker: Tracker, client: MlflowClient, status: str, mlflow_status: str
+) -> None:
+    parent = tracker.start_study("s", "study")
+    tracker.log_group(parent, "g", "group", status=status)
+    tracker.log_run(parent, "g", "k", "run", status=status, metrics={"loss": float("inf")})
+    tracker.finish(parent, status)
+    assert tracker.close(30).failed == 0
+    for kind in ("study", "group", "run"):
+        (run,) = all_runs(client, kind)
+        assert (run.info.status, run.data.tags["status"]) == (mlflow_status, status)
+    assert run.data.tags["non_finite_metrics"] == "loss"
+    assert run.data.metrics == {}
+
+
+def test_limits_names_and_large_histories(tracker: Tracker, client: MlflowClient) -> None:
+    parent = tracker.start_study("s", "study")
+    bad_names = ["a//b", "../c", "..d", "/e", "f/", ".", "n" * 999, "é,(x)", "g/../h"]
+    history = [{f"m{i}": float(epoch * i) for i in range(11)} for epoch in range(100)]
+    tracker.log_run(
+        parent,
+        "g",
+        "k",
+        "run",
+        params={"long": "p" * 9000, "odd,(name)": 1, **{f"p{i}": i for i in range(150)}},
+        tags={"long": "t" * 9000},
+        history=history,
+        metrics={"acc%": 1, **dict.fromkeys(bad_names, 2)},
+    )
+    assert tracker.close(30).first_error is None
+    (run,) = all_runs(client, "run")
+    assert run.data.params["long"] == "p" * 5999 + "…"
+    assert run.data.tags["long"] == "t" * 7999 + "…"
+    assert run.data.params["odd__name_"] == "1"
+    assert len(run.data.params) == 152
+    assert run.data.metrics["acc_"] == 1.0
+    assert len(run.data.metrics) == 11 + 1 + len(bad_names)
+    for i in range(11):  # 1110 points: more than one batch
+        points = client.get_metric_history(run.info.run_id, f"m{i}")
+        assert [point.value for point in points] == [float(epoch * i) for epoch in range(100)]
+
+
+def test_secrets_are_nowhere(config: TrackingConfig, tmp_path: Path) -> None:
+    report, picture = tmp_path / "report.md", tmp_path / "picture.png"
+    report.write_text(f"stored in {URL}\n")
+    picture.write_bytes(bytes(range(256)))
+    with Tracker.open(config, experiment=f"see {URL}", note=f"note {URL}") as tracker:
+        parent = tracker.start_study(
+            "s", f"study {URL}", params={"url": URL}, tags={URL: URL}, description=f"d {URL}"
+        )
+        tracker.log_group(parent, "g", URL, params={"a": [URL]}, tags={"t": {"u": URL}})
+        tracker.log_run(parent, "g", "k", URL, metrics={URL: 1.0}, history=[{URL: float("nan")}])
+        tracker.set_description(parent, f"**better**, see {URL}")
+        tracker.log_text(parent, f"text {URL}", "notes/text.md")
+        tracker.log_dict(parent, {"uri": URL, "n": [URL]}, "notes/data.json", group_id="g")
+        tracker.log_artifact_file(parent, report, "reports")
+        tracker.log_artifact_file(parent, picture, "reports")
+        tracker.log_artifact_file(parent, tmp_path / "missing.csv")
+        summary = tracker.close()
+    assert summary.failed == 1
+    assert "No such file" in str(summary.first_error)
+    assert SECRET not in str(summary)
+    report.unlink()
+    artifacts = Path(config.artifact_location)
+    stored = [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert [path for path in stored if SECRET.encode() in path.read_bytes()] == []
+    names = {path.name: path.read_bytes() for path in artifacts.rglob("*") if path.is_file()}
+    assert names.keys() == {"text.md", "data.json", "report.md", "picture.png"}
+    assert names["report.md"] == b"stored in postgresql://ada:***@db/x\n"
+    assert names["picture.png"] == bytes(range(256))
+
+
+def test_description_artefacts_and_experiment(
+    config: TrackingConfig, client: MlflowClient, tmp_path: Path
+) -> None:
+    (tmp_path / "runs.csv").write_text("arm,seed\nhe,0\n")
+    options = {"experiment": "digits", "primary_metric": "test_accuracy", "note": "# Digits"}
+    for greater in (True, False):
+        with Tracker.open(config, greater_is_better=greater, **options) as tracker:
+            parent = tracker.start_study("s", "study")
+            tracker.set_description(parent, "Ternary is **equivalent**.")
+            tracker.log_artifact_file(parent, tmp_path / "runs.csv", "results")
+            tracker.set_description(parent, "one arm", group_id="g")
+    experiment = client.get_experiment_by_name("digits")
+    assert experiment is not None
+    assert experiment.tags["mlflow.experiment.primaryMetric.name"] == "test_accuracy"
+    assert experiment.tags["mlflow.experiment.primaryMetric.greaterIsBetter"] == "False"
+    assert experiment.tags["mlflow.note.content"] == "# Digits"
+    assert experiment.artifact_location == Path(config.artifact_location).as_uri()
+    assert client.get_run(parent).data.tags["mlflow.note.content"] == "Ternary is **equivalent**."
+    assert all_runs(client, "group")[0].data.tags["mlflow.note.content"] == "one arm"
+    copy = client.download_artifacts(parent, "results/runs.csv")
+    assert Path(copy).read_text() == "arm,seed\nhe,0\n"
+
+
+def test_experiment_of_the_configuration_wins(tmp_path: Path, config: TrackingConfig) -> None:
+    named = TrackingConfig(config.tracking_uri, "from config", config.artifact_location)
+    with Tracker.open(named, experiment="from study") as tracker:
+        assert tracker.experiment == "from config"
+
+
+def test_a_store_that_breaks_is_reported_once_and_quietly(
+    config: TrackingConfig, capfd: pytest.CaptureFixture[str]
+) -> None:
+    tracker = Tracker.open(config)
+    parent = tracker.start_study("s", "study")
+    tracker.log_run(parent, "g", "before", "run 0")
+    assert tracker.flush(30)
+    assert config.database_file is not None
+    other = sqlite3.connect(config.database_file)
+    other.execute("ALTER TABLE runs RENAME TO gone")
+    for i in range(3):
+        tracker.log_run(parent, "g", f"k{i}", f"run {i}")
+    assert tracker.flush(30)
+    other.execute("ALTER TABLE gone RENAME TO runs")
+    other.close()
+    tracker.log_run(parent, "g", "after", "run after")
+    summary = tracker.close()
+    assert (summary.written, summary.failed) == (2, 3)
+    assert summary.first_error == "run 'run 0': no such table: runs"
+    assert summary.message is not None
+    assert summary.message.startswith("3 of 5 tracking records could not be written to MLflow")
+    assert "\n" not in summary.message
+    assert capfd.readouterr() == ("", "")
+
+
+def test_the_caller_may_change_its_data_at_once(tracker: Tracker, client: MlflowClient) -> None:
+    parent = tracker.start_study("s", "study")
+    gate = threading.Event()
+    tracker._submit("hold the thread", gate.wait)
+    params, epoch = {"lr": 0.1}, {"loss": 1.0}
+    tracker.log_run(parent, "g", "k", "run", params=params, history=[epoch])
+    params["lr"] = epoch["loss"] = 99.0
+    gate.set()
+    assert tracker.close().failed == 0
+    (run,) = all_runs(client, "run")
+    assert (run.data.params["lr"], run.data.metrics["loss"]) == ("0.1", 1.0)
+
+
+def test_misuse_is_told_at_once(tracker: Tracker) -> None:
+    parent = tracker.start_study("s", "study")
+    with pytest.raises(ValueError, match=r"status must be one of running, .*, not 'done'"):
+        tracker.log_run(parent, "g", "k", "run", status="done")
+    with pytest.raises(ValueError, match="status must be one of"):
+        tracker.finish(parent, "ok")
+    for bad in ("it's", "", 'a"b', "a\nb", "a\\b", "x" * 501):
+        with pytest.raises(ValueError, match="group id must be 1 to 500 characters"):
+            tracker.log_group(parent, bad, "group")
+    with pytest.raises(ValueError, match="study id"):
+        tracker.start_study("'", "study")
+    with pytest.raises(TypeError):
+        tracker.log_dict(parent, {"a": object()}, "a.json")
+    tracker.close()
+    with pytest.raises(TrackingError, match="tracker is closed"):
+        tracker.log_run(parent, "g", "k", "run")
