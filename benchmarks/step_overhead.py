@@ -55,7 +55,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--repeats", type=int, default=7)
     repeats = parser.parse_args().repeats
-    torch.set_num_threads(1)
+    worker.use_one_thread()
     environment = Environment(accelerator="cpu")
     print(f"{'case':<34}{'side':<26}{'median s':>9}{'steps/s':>9}{'ratio':>7}")
     for name, recipe in CASES.items():

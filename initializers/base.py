@@ -196,7 +196,7 @@ class Initializer(ABC):
         options = {key: _from_plain(value) for key, value in data.items() if key != "name"}
         result = catalogue.create(data["name"], options)
         if not isinstance(result, cls):
-            raise TypeError(f"{data['name']} is not an {cls.__name__} but {result!r}.")
+            raise TypeError(f"{data['name']!r} builds {result!r}, which is no {cls.__name__}.")
         return result
 
     def __repr__(self) -> str:

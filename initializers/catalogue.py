@@ -118,9 +118,11 @@ def _import(path: str) -> Any:
 
 
 def _check_options(name: str, target: Callable[..., Any], options: Mapping[str, Any]) -> None:
-    parameters = inspect.signature(target).parameters
-    if any(p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters.values()):
+    signature = inspect.signature(target).parameters
+    if any(p.kind is inspect.Parameter.VAR_KEYWORD for p in signature.values()):
         return
+    by_name = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+    parameters = {name: p for name, p in signature.items() if p.kind in by_name}
     accepted = ", ".join(parameters) or "no options"
     for option in options:
         if option not in parameters:

@@ -2,7 +2,7 @@
 
 Worked out in this one place from the layer's own attributes, not guessed from the memory layout:
 groups count, transposed convolutions are not swapped and their stride counts, an embedding reads
-one row (methods table; derived).
+one row (derived).
 """
 
 from __future__ import annotations

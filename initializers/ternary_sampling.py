@@ -148,7 +148,7 @@ def _draw_independent(
     share = _LEVELS / len(flat)
     plus_level = min(_LEVELS - 1, round(positives * share))
     level = plus_level + round((nonzeros - positives) * share)
-    level = max(1, min(_LEVELS, level))
+    level = _LEVELS if nonzeros == len(flat) else max(1, min(_LEVELS, level))
     words = torch.empty(_BLOCK // 4, dtype=torch.int64)
     first = torch.empty(_BLOCK, dtype=torch.int16)
     total, nonzero = 0, 0

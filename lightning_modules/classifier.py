@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import lightning.pytorch as pl
@@ -193,9 +193,8 @@ class Classifier(pl.LightningModule):
 
     def on_train_epoch_start(self) -> None:
         """Start the epoch's sums: they stay tensors on the device until the epoch ends."""
-        self._losses: list[Tensor] = []
+        self._train, self._measured = _Sums(), dict[str, float]()
         self._correct: list[Tensor] = []
-        self._sizes: list[int] = []
 
     def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
         """Loss of one batch of (n, *input_shape) inputs and (n,) int64 labels."""
@@ -206,9 +205,8 @@ class Classifier(pl.LightningModule):
         return loss
 
     def _count(self, loss: Tensor, logits: Tensor, y: Tensor) -> None:
-        self._losses.append(loss.detach())
+        self._train.add(loss, len(y))
         self._correct.append((logits.detach().argmax(dim=1) == y).sum())
-        self._sizes.append(len(y))
 
     def configure_gradient_clipping(
         self,
@@ -226,51 +224,88 @@ class Classifier(pl.LightningModule):
 
     def on_train_epoch_end(self) -> None:
         """Take the epoch's figures off the device, log them, and stop if the loss is not finite."""
-        sizes = torch.tensor(self._sizes, dtype=torch.float64)
-        losses = torch.stack(self._losses).cpu().double()
-        correct = torch.stack(self._correct).sum().cpu().double()
-        totals = torch.stack(((losses * sizes).sum(), correct, sizes.sum()))
-        if self.trainer.world_size > 1:
-            totals = self.trainer.strategy.reduce(totals.to(self.device), reduce_op="sum")
-        loss, right, count = totals.tolist()
-        figures = {"train_loss": loss / count, "train_accuracy": right / count}
-        self.log_dict(figures)
-        measured = self.trainer.callback_metrics
-        figures |= {k: float(measured[k]) for k in ("val_loss", "val_accuracy") if k in measured}
+        correct = self._reduce(torch.stack(self._correct).sum().double())
+        loss, count = self._train.total(self._reduce)
+        figures = {"train_loss": loss / count, "train_accuracy": correct.item() / count}
+        self._publish(figures)
+        figures |= self._measured
         self.history.append(figures)
         if not all(math.isfinite(value) for value in figures.values()):
             self.diverged = True
             self.trainer.should_stop = True
 
+    def _publish(self, figures: dict[str, float]) -> None:
+        """Hand figures to loggers, checkpoints and early stopping."""
+        self.log_dict(figures)
+
+    def _reduce(self, value: Tensor) -> Tensor:
+        """The sum over all processes of a float64 scalar, on the CPU."""
+        if self.trainer.world_size > 1:
+            value = self.trainer.strategy.reduce(value.to(self.device), reduce_op="sum")
+        return value.cpu()
+
     # Evaluation
+
+    def on_validation_epoch_start(self) -> None:
+        """Start the sums of a validation pass."""
+        self._sums = _Sums()
 
     def validation_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
         """Add one validation batch to val_loss and val_accuracy."""
-        self._evaluate(batch, "val", self.val_metric)
+        self._evaluate(batch, self.val_metric)
+
+    def on_validation_epoch_end(self) -> None:
+        """Log val_loss and val_accuracy."""
+        self._measured = self._figures("val", self.val_metric)
+        self._publish(self._measured)
+
+    def on_test_epoch_start(self) -> None:
+        """Start the sums of a test pass."""
+        self._sums = _Sums()
 
     def test_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
         """Add one test batch to test_loss and test_accuracy."""
-        self._evaluate(batch, "test", self.test_metric)
+        self._evaluate(batch, self.test_metric)
+
+    def on_test_epoch_end(self) -> None:
+        """Log test_loss and test_accuracy."""
+        self.log_dict(self._figures("test", self.test_metric))
 
     def predict_step(self, batch: Any, batch_idx: int) -> Tensor:
         """Class probabilities (n, num_classes) of a batch; labels in the batch are ignored."""
         x = batch[0] if isinstance(batch, list | tuple) else batch
         return torch.softmax(self(x), dim=1)
 
-    def _evaluate(self, batch: tuple[Tensor, Tensor], stage: str, metric: Any) -> None:
+    def _evaluate(self, batch: tuple[Tensor, Tensor], metric: Any) -> None:
         x, y = batch
         logits = self(x)
-        loss = nn.functional.cross_entropy(logits, y)
         metric.update(logits, y)
-        self.log(
-            f"{stage}_loss",
-            loss,
-            on_epoch=True,
-            on_step=False,
-            batch_size=len(y),
-            sync_dist=self.trainer.world_size > 1,
-        )
-        self.log(f"{stage}_accuracy", metric, on_epoch=True, on_step=False, batch_size=len(y))
+        self._sums.add(nn.functional.cross_entropy(logits, y), len(y))
+
+    def _figures(self, stage: str, metric: Any) -> dict[str, float]:
+        loss, count = self._sums.total(self._reduce)
+        accuracy = metric.compute().item()
+        metric.reset()
+        return {f"{stage}_loss": loss / count, f"{stage}_accuracy": accuracy}
+
+
+class _Sums:
+    """Mean losses of batches, kept on the device until their sum is asked for."""
+
+    def __init__(self) -> None:
+        self._losses: list[Tensor] = []
+        self._sizes: list[int] = []
+
+    def add(self, loss: Tensor, size: int) -> None:
+        self._losses.append(loss.detach())
+        self._sizes.append(size)
+
+    def total(self, reduce: Callable[[Tensor], Tensor]) -> tuple[float, float]:
+        """Sum of the loss over examples, and their number, over all processes."""
+        sizes = torch.tensor(self._sizes, dtype=torch.float64)
+        losses = torch.stack(self._losses).cpu().double()
+        total = reduce(torch.stack(((losses * sizes).sum(), sizes.sum())))
+        return float(total[0]), float(total[1])
 
 
 def _plain(network: Spec | nn.Module | None) -> str | dict[str, Any] | None:

@@ -9,6 +9,7 @@ one training batch per epoch.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sized
+from contextlib import nullcontext
 from typing import Any, Protocol, cast
 
 import torch
@@ -49,7 +50,8 @@ class WholeEpochClassifier(Classifier):
     """A `Classifier` trained from `WholeEpoch` loaders, on one device.
 
     Takes the arguments of `Classifier`. Optimiser and backward pass still go through Lightning,
-    so precision plugins, `global_step` and checkpoints behave as usual.
+    so precision plugins, `global_step` and checkpoints behave as usual; the figures stand in
+    `history` only, not in the Trainer's logs.
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -71,10 +73,11 @@ class WholeEpochClassifier(Classifier):
         scheduler = cast(Any, self.lr_schedulers())
         clipping = self.optimization.gradient_clip > 0
         kind = self.device.type
+        mixed = torch.is_autocast_enabled(kind)
         for index, (x, y) in enumerate(batch):
             loss = super().training_step((x.to(self.device), y.to(self.device)), index)
             # The Trainer's autocast region spans this whole loop; it is meant for forward only.
-            with torch.autocast(kind, enabled=False):
+            with torch.autocast(kind, enabled=False) if mixed else nullcontext():
                 optimizer.zero_grad()
                 self.manual_backward(loss)
                 if clipping:
@@ -82,6 +85,9 @@ class WholeEpochClassifier(Classifier):
                 optimizer.step()
             if scheduler is not None:
                 scheduler.step()
+
+    def _publish(self, figures: dict[str, float]) -> None:
+        """Leave the figures in `history`: the Trainer's logging costs more than an epoch's step."""
 
     def _steps_per_epoch(self, epochs: int) -> int:
         super()._steps_per_epoch(epochs)  # has the Trainer set up its loaders

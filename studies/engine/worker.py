@@ -32,6 +32,9 @@ for _name in ("lightning.pytorch", "lightning.fabric"):
 def use_one_thread() -> None:
     """One torch thread per process: small batches lose far more to threads than they gain."""
     torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
+    if not torch.cuda.is_available():
+        # Every optimiser step asks again; with no device visible the answer is quick.
+        os.environ["CUDA_VISIBLE_DEVICES"] = ""
 
 
 @functools.lru_cache(maxsize=2)

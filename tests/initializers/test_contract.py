@@ -117,7 +117,8 @@ def test_an_initialiser_written_by_a_user_passes_and_is_found_by_import_path(
         "class Halves(Initializer):\n"
         "    value: float = 0.5\n"
         "    def fill(self, weight, context):\n"
-        "        weight.bernoulli_(0.5, generator=context.generator).sub_(0.5).mul_(2 * self.value)\n"
+        "        weight.bernoulli_(0.5, generator=context.generator)\n"
+        "        weight.sub_(0.5).mul_(2 * self.value)\n"
         "ready = Halves(0.25)\n"
     )
     with open(f"{tmp_path}/users_initializers.py", "w") as file:

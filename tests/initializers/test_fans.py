@@ -55,7 +55,7 @@ def test_transposed_fan_in_keeps_the_output_variance(stride: int, groups: int, k
     layer.weight.data.normal_(generator=generator)
     with torch.no_grad():
         out = layer(torch.randn(64, 16, 400, generator=generator))[:, :, 20:-20]
-    measured = float(out.square().mean()) / float(layer.weight.square().mean())
+        measured = float(out.square().mean() / layer.weight.square().mean())
     assert measured == pytest.approx(fans(layer).fan_in, rel=0.03)
 
 

@@ -1,10 +1,10 @@
 import math
+from itertools import pairwise
 
 import numpy as np
 import pytest
 import torch
 from scipy.integrate import quad
-from scipy.special import erf
 from torch import nn
 from torch.nn import functional
 
@@ -35,8 +35,7 @@ def test_moment_gains_by_quadrature(name: str) -> None:
 
     edges = (-12.0, -1.0, 0.0, 1.0, 12.0)  # the kinks
     moment = sum(
-        quad(integrand, low, high, epsabs=1e-11, epsrel=1e-11)[0]
-        for low, high in zip(edges, edges[1:], strict=False)
+        quad(integrand, low, high, epsabs=1e-11, epsrel=1e-11)[0] for low, high in pairwise(edges)
     )
     assert gain_value(name, "moment") == pytest.approx(moment**-0.5, abs=1e-8)
 

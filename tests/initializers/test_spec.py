@@ -87,7 +87,7 @@ def test_every_way_of_naming_one_initialiser() -> None:
         ("ternary:density=2", ValueError, r"Ternary: density must be in \(0, 1\], got 2\."),
         ("no_such_module:X", ValueError, "no module 'no_such_module'"),
         ("initializers:Ternery", ValueError, "has no 'Ternery'.*did you mean 'Ternary'"),
-        ("math:sqrt:x=4", ValueError, "unknown option|not"),
+        ("math:sqrt:x=4", ValueError, "math:sqrt: unknown option 'x'; it accepts no options"),
         ("math:pi", TypeError, "must be a name"),
         (3, TypeError, "must be a name, a spec .*, got 3"),
         ({"density": 0.1}, TypeError, "needs a 'name'"),
@@ -127,7 +127,7 @@ def test_equal_values_are_equal_whatever_their_number_type() -> None:
 
 def test_from_dict_of_a_class_refuses_another_class() -> None:
     assert Ternary.from_dict({"name": "ternary", "density": 0.5}) == Ternary(density=0.5)
-    with pytest.raises(TypeError, match="zeros is not an Ternary|zeros is no"):
+    with pytest.raises(TypeError, match=r"'zeros' builds Zeros\(\), which is no Ternary"):
         Ternary.from_dict({"name": "zeros"})
 
 

@@ -85,7 +85,8 @@ def load_tracking_config(
     `MLFLOW_TRACKING_URI` and `MLFLOW_EXPERIMENT_NAME`, then the file, then the defaults
     (`sqlite:///mlflow.db`, no experiment, `mlartifacts`, no tags). Relative SQLite and artefact
     paths start at the file's folder; those of an argument or the environment, and all without a
-    file, at the current folder. Nothing is opened or created.
+    file, at the current folder. Where an argument or the environment names another SQLite file,
+    a relative artefact folder lies beside that file. Nothing is opened or created.
 
     Args:
         path: The YAML file. None: `mlflow.yaml` in the current folder, else the one beside the
@@ -112,12 +113,17 @@ def load_tracking_config(
     if tracking_uri is not None:
         address, origin, base = tracking_uri, "the option for the tracking URI", Path.cwd()
 
+    checked = _checked_uri(address, base, origin)
     artifacts = values.get("artifact_location", DEFAULT_ARTIFACTS)
     if not _URI.match(artifacts):
-        artifacts = str((home / Path(artifacts).expanduser()).resolve())
+        folder = Path(artifacts).expanduser()
+        if base is not home and checked.startswith(_SQLITE):
+            # Another database than the file's: its artefacts stay beside it.
+            home = Path(checked.removeprefix(_SQLITE).partition("?")[0]).parent
+        artifacts = str((home / folder).resolve())
     name = experiment or env.get("MLFLOW_EXPERIMENT_NAME") or values.get("experiment")
     return TrackingConfig(
-        tracking_uri=_checked_uri(address, base, origin),
+        tracking_uri=checked,
         experiment=name,
         artifact_location=artifacts,
         tags=values.get("tags", {}),

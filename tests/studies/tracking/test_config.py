@@ -54,7 +54,10 @@ def test_option_wins_over_environment_over_file(folder: Path) -> None:
     assert (from_file.experiment, from_file.database_file) == ("file", there / "file.db")
     assert (from_env.experiment, from_env.database_file) == ("env", here / "env.db")
     assert (from_option.experiment, from_option.database_file) == ("option", here / "option.db")
-    assert from_option.artifact_location == str(there / "mlartifacts")
+    # Artefacts of another database than the file's lie beside that database.
+    assert from_file.artifact_location == str(there / "mlartifacts")
+    assert from_env.artifact_location == str(here / "mlartifacts")
+    assert from_option.artifact_location == str(here / "mlartifacts")
 
 
 def test_artifacts_of_a_server_are_left_to_it(folder: Path) -> None:
