@@ -122,7 +122,8 @@ class TorchvisionDataModule(TensorDataModule):
             with quiet:
                 self.dataset_class()(str(self.root), train=True, download=True)
         except (OSError, RuntimeError) as error:
-            reason = " ".join(str(error).split())[:200]
+            # torchvision lists every mirror it tried; the last part of a line is the reason.
+            reason = str(error).strip().splitlines()[-1].strip()[-120:]
             raise self.problem(f", and downloading failed ({reason})") or error from error
         finally:
             socket.setdefaulttimeout(timeout)

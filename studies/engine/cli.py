@@ -54,7 +54,9 @@ def run_main(body: Callable[[], int | None]) -> NoReturn:
     try:
         code = body() or 0
     except UserError as error:
-        print(f"error: {mask(str(error))}", file=sys.stderr)
+        sentence = mask(str(error))
+        end = "" if sentence.endswith((".", "?", "!")) else "."
+        print(f"error: {sentence}{end}", file=sys.stderr)
         code = 2
     except KeyboardInterrupt:
         print("Interrupted. Run the same command again to continue.", file=sys.stderr)

@@ -75,7 +75,8 @@ class Plan:
             **recipe,
             "search_seeds": len(self.search_seeds),
             "study_seed": self.study_seed,
-            "families": [dataclasses.asdict(f) | {"space": _space(f)} for f in self.families],
+            "tune_lr": self.families != self.study.families,
+            "families": [dataclasses.asdict(f) | {"space": _space(f)} for f in self.study.families],
             "arms": [arm.to_dict() for arm in self.study.arms],
         }
 

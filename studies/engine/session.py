@@ -77,6 +77,8 @@ class Session:
                 f"{facts['data']['fingerprint']}); use the old files or another --output."
             )
         if known is None:
+            # Only now: a configuration that could not even start must not bind the folder.
+            self.ledger.remember_identity(plan.identity())
             self.ledger.remember("facts", facts)
         return facts
 

@@ -48,8 +48,9 @@ def open_storage(url: str | None, output: Path) -> BaseStorage:
         try:
             return RDBStorage(url)
         except (SQLAlchemyError, ImportError, RuntimeError) as error:
-            reason = str(error).splitlines()[0]
-            raise UserError(f"The storage {mask(url)} cannot be opened: {mask(reason)}") from error
+            missing = "install its driver, for PostgreSQL: pip install psycopg2-binary"
+            reason = missing if isinstance(error, ImportError) else str(error).splitlines()[0]
+            raise UserError(f"The storage {mask(url)} cannot be opened: {mask(reason)}.") from error
 
 
 def open_study(storage: BaseStorage, name: str) -> optuna.Study:
@@ -112,14 +113,13 @@ class Ledger:
         self._results[result.key] = result
 
     def check_identity(self, identity: Mapping[str, Any], where: str) -> None:
-        """Store the study's configuration at first, and compare with it ever after.
+        """Compare a configuration with the one that `remember_identity` stored, if any.
 
         Raises:
             UserError: the stored configuration is another one; the message shows what differs.
         """
         stored = self._study.user_attrs.get(_IDENTITY)
         if stored is None:
-            self._study.set_user_attr(_IDENTITY, dict(identity))
             return
         names = [n for n in {**stored, **identity} if stored.get(n) != identity.get(n)]
         if names:
@@ -131,6 +131,10 @@ class Ledger:
                 f"{where} holds a study of another configuration: {differences}; "
                 "choose another --output, or discard the old results with --fresh."
             )
+
+    def remember_identity(self, identity: Mapping[str, Any]) -> None:
+        """Bind this ledger to a configuration; from here on it refuses any other."""
+        self._study.set_user_attr(_IDENTITY, dict(identity))
 
     def remember(self, name: str, value: Plain) -> None:
         """Keep plain data beside the results (what was learned of data and network)."""

@@ -15,6 +15,7 @@ from typing import Any, cast
 
 import lightning.pytorch as pl
 import torch
+from lightning.fabric.utilities.exceptions import MisconfigurationException
 
 from datamodules import TensorDataModule, get_datamodule
 from initializers import get_initializer
@@ -107,7 +108,10 @@ def inspect(
     for initializer in initializers:
         initializer(network, seed=0)
     fan_ins = [layer.fan_in for layer in get_initializer("he_normal")(network, seed=0).layers]
-    trainer = _trainer(recipe, environment)
+    try:
+        trainer = _trainer(recipe, environment)
+    except (MisconfigurationException, ValueError) as error:
+        raise ValueError(f"--accelerator {environment.accelerator}: {error}") from error
     return {
         "data": describe(data),
         "max_fan_in": int(max(fan_ins)),

@@ -9,7 +9,20 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-SMALL = "--epochs 1 --train-limit 100 --trials 2 --search-seeds 1 --seeds 2 --workers 2".split()
+SMALL = [
+    "--epochs",
+    "1",
+    "--train-limit",
+    "100",
+    "--trials",
+    "2",
+    "--search-seeds",
+    "1",
+    "--seeds",
+    "2",
+    "--workers",
+    "2",
+]
 
 Shell = Callable[..., subprocess.CompletedProcess[str]]
 
