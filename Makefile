@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 export MLFLOW_DISABLE_TELEMETRY := true
 
-.PHONY: study test check lint format install ui clean
+.PHONY: study test check lint format install clean
 
 study: install
 	$(BIN)/python -m studies.ternary_sparsity

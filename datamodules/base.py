@@ -52,7 +52,7 @@ class TensorDataModule(LightningDataModule):
     val_size: int = 5000
     test_size: int = 0
     default_batch_size: int = 60
-    default_eval_batch_size: int = 1000
+    default_eval_batch_size: int = 500
 
     def __init__(
         self,

@@ -34,6 +34,8 @@ class CIFAR10(TorchvisionDataModule):
     input_shape = (3, 32, 32)
     num_classes = 10
     val_size = 5000
+    # Larger evaluation batches of a convolutional network leave the cache and cost memory.
+    default_eval_batch_size = 250
     sizes = OFFICIAL_SIZES
 
     @property

@@ -224,7 +224,7 @@ def test_a_subclass_needs_a_description_and_load():
 def test_repr_is_cheap_and_names_the_options():
     data = Digits(seed=4)
     assert str(data) == repr(data)
-    assert repr(data).startswith("Digits(root=None, batch_size=50, eval_batch_size=1000, seed=4")
+    assert repr(data).startswith("Digits(root=None, batch_size=50, eval_batch_size=500, seed=4")
     assert data._loaded is None
 
 
