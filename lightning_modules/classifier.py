@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import lightning.pytorch as pl
@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torchmetrics.classification import MulticlassAccuracy
 
 from initializers import Initializer, InitRecord, get_initializer
+from lightning_modules.loss_sums import LossSums
 from lightning_modules.networks import build_network, plain_spec
 from lightning_modules.optimization import Optimization
 
@@ -193,7 +194,7 @@ class Classifier(pl.LightningModule):
 
     def on_train_epoch_start(self) -> None:
         """Start the epoch's sums: they stay tensors on the device until the epoch ends."""
-        self._train, self._measured = _Sums(), dict[str, float]()
+        self._train, self._measured = LossSums(), dict[str, float]()
         self._correct: list[Tensor] = []
 
     def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
@@ -248,7 +249,7 @@ class Classifier(pl.LightningModule):
 
     def on_validation_epoch_start(self) -> None:
         """Start the sums of a validation pass."""
-        self._sums = _Sums()
+        self._sums = LossSums()
 
     def validation_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
         """Add one validation batch to val_loss and val_accuracy."""
@@ -261,7 +262,7 @@ class Classifier(pl.LightningModule):
 
     def on_test_epoch_start(self) -> None:
         """Start the sums of a test pass."""
-        self._sums = _Sums()
+        self._sums = LossSums()
 
     def test_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
         """Add one test batch to test_loss and test_accuracy."""
@@ -287,25 +288,6 @@ class Classifier(pl.LightningModule):
         accuracy = metric.compute().item()
         metric.reset()
         return {f"{stage}_loss": loss / count, f"{stage}_accuracy": accuracy}
-
-
-class _Sums:
-    """Mean losses of batches, kept on the device until their sum is asked for."""
-
-    def __init__(self) -> None:
-        self._losses: list[Tensor] = []
-        self._sizes: list[int] = []
-
-    def add(self, loss: Tensor, size: int) -> None:
-        self._losses.append(loss.detach())
-        self._sizes.append(size)
-
-    def total(self, reduce: Callable[[Tensor], Tensor]) -> tuple[float, float]:
-        """Sum of the loss over examples, and their number, over all processes."""
-        sizes = torch.tensor(self._sizes, dtype=torch.float64)
-        losses = torch.stack(self._losses).cpu().double()
-        total = reduce(torch.stack(((losses * sizes).sum(), sizes.sum())))
-        return float(total[0]), float(total[1])
 
 
 def _plain(network: Spec | nn.Module | None) -> str | dict[str, Any] | None:
