@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from studies.engine.errors import UserError
 from studies.engine.run import Plain, Result, Run
@@ -38,9 +38,12 @@ def open_storage(url: str | None, output: Path) -> BaseStorage:
     # Several processes that create one store at the same moment break it.
     with FileLock(output / "storage.lock"):
         if url is None or "://" not in url:
-            path = Path(url) if url else output / "study.journal"
+            path = (Path(url) if url else output / "study.journal").resolve()
             try:
-                return JournalStorage(JournalFileBackend(str(path)))
+                lock = cast(
+                    Any, JournalLock(path)
+                )  # Optuna keeps the base class of its locks private
+                return JournalStorage(JournalFileBackend(str(path), lock_obj=lock))
             except OSError as error:
                 raise UserError(f"The storage {path} cannot be opened: {error}.") from error
         from sqlalchemy.exc import SQLAlchemyError
@@ -51,6 +54,31 @@ def open_storage(url: str | None, output: Path) -> BaseStorage:
             missing = "install its driver, for PostgreSQL: pip install psycopg2-binary"
             reason = missing if isinstance(error, ImportError) else str(error).splitlines()[0]
             raise UserError(f"The storage {mask(url)} cannot be opened: {mask(reason)}.") from error
+
+
+class JournalLock:
+    """A lock for Optuna's journal that the system releases when its holder dies.
+
+    Optuna's own is a file that a killed process leaves behind: the next start would wait for it
+    for half a minute or, where the journal's path is relative, for ever.
+
+    Args:
+        path: the journal file.
+    """
+
+    def __init__(self, path: Path) -> None:
+        from filelock import FileLock
+
+        self._lock = FileLock(f"{path}.flock")
+
+    def acquire(self) -> bool:
+        """Wait for the lock; True once it is held."""
+        self._lock.acquire()
+        return True
+
+    def release(self) -> None:
+        """Give the lock back."""
+        self._lock.release()
 
 
 def open_study(storage: BaseStorage, name: str) -> optuna.Study:

@@ -1,0 +1,95 @@
+"""The ledger and its storage."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from studies.engine.errors import UserError
+from studies.engine.run import Result
+from studies.engine.storage import Ledger, delete_studies, open_storage
+
+
+def result(key: str) -> Result:
+    return Result(
+        key=key,
+        status="finished",
+        history=({"train_loss": 0.5, "val_accuracy": 0.25},),
+        val_accuracy=0.25,
+        test_accuracy=0.125,
+        test_loss=None,
+        started=1.5,
+        seconds=0.25,
+        initialization={"layers": [{"name": "fc1.weight", "std": 0.1}]},
+        data={"fingerprint": "f"},
+    )
+
+
+@pytest.mark.parametrize("url", [None, "sqlite"])
+def test_results_come_back_equal_and_once(tmp_path: Path, url: str | None) -> None:
+    address = url and f"sqlite:///{tmp_path / 'o.db'}"
+    ledger = Ledger(open_storage(address, tmp_path), "s")
+    ledger.add(result("a"))
+    ledger.add(result("a"))
+    ledger.add(result("b"))
+    again = Ledger(open_storage(address, tmp_path), "s")
+    assert len(again) == 2
+    assert again["a"] == result("a")
+    assert "c" not in again
+
+
+def test_another_configuration_is_refused_with_what_differs(tmp_path: Path) -> None:
+    ledger = Ledger(open_storage(None, tmp_path), "s")
+    ledger.check_identity({"lr": 0.1}, "here")  # nothing is bound yet
+    ledger.remember_identity({"lr": 0.1, "epochs": 3})
+    again = Ledger(open_storage(None, tmp_path), "s")
+    again.check_identity({"lr": 0.1, "epochs": 3}, "here")
+    with pytest.raises(UserError, match=r"here holds .* lr was 0.1 and is now 0.2; choose"):
+        again.check_identity({"lr": 0.2, "epochs": 3}, "here")
+
+
+def test_deleting_a_study_leaves_others_alone(tmp_path: Path) -> None:
+    storage = open_storage(None, tmp_path)
+    for name in ("s", "s2"):
+        Ledger(storage, name).add(result(name))
+    delete_studies(storage, "s")
+    assert len(Ledger(storage, "s")) == 0
+    assert len(Ledger(storage, "s2")) == 1
+
+
+def test_a_process_killed_while_it_holds_the_journal_does_not_block_the_next(
+    tmp_path: Path,
+) -> None:
+    code = (
+        "import sys, time; from pathlib import Path\n"
+        "from studies.engine.storage import JournalLock\n"
+        "JournalLock(Path(sys.argv[1])).acquire(); print('held', flush=True); time.sleep(60)"
+    )
+    journal = tmp_path / "study.journal"
+    holder = subprocess.Popen(
+        [sys.executable, "-c", code, str(journal)],
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
+    )
+    assert holder.stdout is not None
+    assert holder.stdout.readline() == "held\n"
+    holder.send_signal(signal.SIGKILL)
+    holder.wait()
+    started = time.monotonic()
+    Ledger(open_storage(None, tmp_path), "s").add(result("a"))
+    assert time.monotonic() - started < 20
+    holder.stdout.close()
+
+
+def test_a_storage_that_cannot_be_opened_is_one_sentence_without_the_password(
+    tmp_path: Path,
+) -> None:
+    with pytest.raises(UserError) as raised:
+        open_storage("postgresql://me:secret@127.0.0.1:9/x", tmp_path)
+    assert "secret" not in str(raised.value)
+    assert "postgresql://me:***@127.0.0.1:9/x" in str(raised.value)
