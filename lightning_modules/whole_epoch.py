@@ -71,11 +71,14 @@ class WholeEpochClassifier(Classifier):
         """Train on all batches of one epoch."""
         optimizer = cast(Any, self.optimizers())
         scheduler = cast(Any, self.lr_schedulers())
+        precision = self.trainer.precision_plugin
         clipping = self.optimization.gradient_clip > 0
         kind = self.device.type
         mixed = torch.is_autocast_enabled(kind)
         for index, (x, y) in enumerate(batch):
-            loss = super().training_step((x.to(self.device), y.to(self.device)), index)
+            # The Trainer's own conversions saw the iterable only, not what is in it.
+            moved = precision.convert_input((x.to(self.device), y.to(self.device)))
+            loss = super().training_step(moved, index)
             # The Trainer's autocast region spans this whole loop; it is meant for forward only.
             with torch.autocast(kind, enabled=False) if mixed else nullcontext():
                 optimizer.zero_grad()

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from studies.engine.cli import command_line, parse, run_main
 from studies.engine.errors import UserError
@@ -42,7 +42,12 @@ def train_one(options: TrainOptions) -> int:
     from pathlib import Path
 
     from studies.engine.plan import recipe_from
-    from studies.engine.recorder import open_tracker, run_record, tracking_config
+    from studies.engine.recorder import (
+        open_tracker,
+        run_record,
+        start_study,
+        tracking_config,
+    )
     from studies.engine.run import Arm, Environment, Run
     from studies.engine.tracking import environment_tags, ui_command
 
@@ -56,7 +61,7 @@ def train_one(options: TrainOptions) -> int:
 
     worker.use_one_thread()
     try:
-        initializer = get_initializer(options.initializer).to_dict()
+        initializer = get_initializer(_spec(options.initializer)).to_dict()
         worker.inspect(recipe, environment, [initializer])
     except (DataError, ValueError, TypeError) as error:
         raise UserError(str(error)) from error
@@ -80,7 +85,7 @@ def train_one(options: TrainOptions) -> int:
             "data_fingerprint": result.data["fingerprint"],
         }
         name = f"{options.initializer} {recipe.network} {recipe.data}"
-        parent = tracker.start_study(run.key, name, tags=tags)
+        parent = start_study(tracker, run.key, name, tags=tags)
         tracker.log_run(parent, name, run.key, f"seed {run.seed}", **run_record(run, result, tags))
         tracker.log_artifact_file(parent, folder / "result.json")
         tracker.finish(parent)
@@ -99,6 +104,16 @@ def train_one(options: TrainOptions) -> int:
         print(f"warning: {lost}")
     print(f"MLflow UI: {ui_command(config)}")
     return 0
+
+
+def _spec(text: str) -> str | dict[str, Any]:
+    """An initialiser as typed: a spec string, or a mapping in JSON."""
+    if not text.lstrip().startswith("{"):
+        return text
+    try:
+        return dict(json.loads(text))
+    except ValueError as error:
+        raise UserError(f"--initializer {text} is no valid JSON: {error}.") from error
 
 
 if __name__ == "__main__":

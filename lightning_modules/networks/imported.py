@@ -61,13 +61,12 @@ def _resolve(path: str) -> object:
     module_name, _, attribute = path.partition(":")
     try:
         module = importlib.import_module(module_name)
-    except ModuleNotFoundError as error:
-        # A module that is there but misses one of its own imports is another fault: let it show.
+    except ImportError as error:
+        reason = f"there is no module {error.name!r} on the import path"
         if error.name is None or not f"{module_name}.".startswith(f"{error.name}."):
-            raise
+            reason = f"importing {module_name!r} failed ({error})"
         raise ValueError(
-            f"network {path!r}: there is no module {error.name!r} on the import path (start Python "
-            f"in the folder that holds it, or install it)."
+            f"network {path!r}: {reason} (start Python in the folder that holds it, or install it)."
         ) from error
     try:
         return attrgetter(attribute)(module)

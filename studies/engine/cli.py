@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import io
 import re
 import shlex
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import redirect_stdout
 from typing import Any, NoReturn, TypeVar, get_type_hints
 
 from jsonargparse import ArgumentParser
@@ -44,7 +46,12 @@ def parse(
             continue
         default = field.default_factory() if callable(field.default_factory) else field.default
         parser.add_argument(name, type=hints[field.name], default=default, help=text)
-    values = parser.parse_args(list(sys.argv[1:] if argv is None else argv)).as_dict()
+    printed = io.StringIO()
+    try:
+        with redirect_stdout(printed):
+            values = parser.parse_args(list(sys.argv[1:] if argv is None else argv)).as_dict()
+    finally:
+        sys.stdout.write(mask(printed.getvalue()))  # --print-config would show a URL's password
     values.pop("config", None)
     return options(**values)
 

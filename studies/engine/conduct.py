@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +17,10 @@ from studies.engine.progress import Progress, clock
 from studies.engine.recorder import Recorder
 from studies.engine.report import answer, comparison_table, write_results
 from studies.engine.report.files import Row, run_row
-from studies.engine.run import Arm, Environment
+from studies.engine.run import Arm, Environment, content_hash
 from studies.engine.search import Trial, search
 from studies.engine.session import Session
-from studies.engine.storage import Ledger, delete_studies, open_storage
+from studies.engine.storage import Ledger, open_storage, storage_file
 from studies.engine.study import Family, Study
 from studies.engine.train import default_workers
 
@@ -41,27 +41,27 @@ def conduct(study: Study, options: StudyOptions) -> int:
     started = time.monotonic()
     plan = make_plan(study, options)
     environment = Environment(options.data_root, options.accelerator)
-    workers = options.workers or default_workers()
+    workers = default_workers(options.accelerator) if options.workers == "auto" else options.workers
     if options.dry_run:
         from studies.engine.rehearsal import rehearse
 
         return rehearse(plan, environment, workers)
-    with _output_folder(plan.output):
+    with _held(plan, options.storage):
         storage = open_storage(options.storage, plan.output)
-        if options.fresh:
-            delete_studies(storage, plan.name)
         ledger = Ledger(storage, plan.name)
-        ledger.check_identity(plan.identity(), str(plan.output))
-        totals = {"trials": plan.trials, "seeds": len(plan.seeds)}
-        finished = ledger.recall("finished") == totals
+        if not options.fresh:
+            ledger.check_identity(plan.identity(), str(plan.output))
+        totals = {"trials": plan.trials, "seeds": len(plan.seeds), "margin": plan.margin}
+        finished = ledger.recall("finished") == totals and not options.fresh
         progress = Progress(sum(plan.most_runs), quiet=options.quiet or finished)
         recorder = Recorder(plan, options, ledger, active=not finished)
-        with Session(plan, ledger, environment, workers, progress) as session, recorder:
+        # The workers end first, so that what is still to be recorded does not keep them training.
+        with recorder, Session(plan, ledger, environment, workers, progress) as session:
             if not finished:
                 print(_heading(plan, workers), flush=True)
                 session.open_workers()
                 recorder.open()
-            facts = session.facts()
+            facts = session.facts(fresh=options.fresh)
             recorder.start(facts)
             rows: list[Row] = []
             tuned = _search(session, storage, facts, recorder, rows)
@@ -89,6 +89,7 @@ def conduct(study: Study, options: StudyOptions) -> int:
                 "facts": facts,
                 **comparisons.to_dict(),
             }
+            rows.sort(key=lambda row: (row["stage"] == "confirm", row["seed"], row["trial"] or 0))
             paths = write_results(plan.output, rows, results, table)
             recorder.finish(arms, comparisons, sentence, table, paths)
             ledger.remember("finished", totals)
@@ -146,28 +147,29 @@ def _confirm(
 
 
 @contextmanager
-def _output_folder(folder: Path) -> Iterator[None]:
-    """Create the folder and hold it against a second start of the same study."""
+def _held(plan: Plan, storage: str | None) -> Iterator[None]:
+    """Create the output folder; hold it and the storage's file against a second start."""
     from filelock import FileLock, Timeout
 
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(folder / "study.lock")
-        lock.acquire(timeout=0)
-    except Timeout:
-        raise UserError(
-            f"Another process is conducting the study in {folder}; wait for it to end, "
-            "or choose another --output."
-        ) from None
-    except OSError as error:
-        reason = (error.strerror or str(error)).lower()
-        raise UserError(
-            f"The output folder {folder} cannot be written ({reason}); choose another --output."
-        ) from error
-    try:
+    folder = plan.output
+    with ExitStack() as locks:
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            locks.enter_context(FileLock(folder / "study.lock", timeout=0))
+            if storage is not None and (file := storage_file(storage, folder)) is not None:
+                name = content_hash(plan.name)
+                locks.enter_context(FileLock(f"{file}.{name}.lock", timeout=0))
+        except Timeout:
+            raise UserError(
+                f"Another process is conducting this study in {folder} or in its storage; wait "
+                "for it to end, or choose another --output."
+            ) from None
+        except OSError as error:
+            reason = (error.strerror or str(error)).lower()
+            raise UserError(
+                f"The output folder {folder} cannot be written ({reason}); choose another --output."
+            ) from error
         yield
-    finally:
-        lock.release()
 
 
 def _heading(plan: Plan, workers: int) -> str:

@@ -52,7 +52,7 @@ class RecipeOptions:
         _at_least("epochs", self.epochs, 1)
         _at_least("batch_size", self.batch_size, 1)
         _at_least("train_limit", self.train_limit, 1)
-        _at_least("split_seed", self.split_seed, 0)
+        _at_least("split_seed", self.split_seed, 0, 2**62)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -65,7 +65,9 @@ class StudyOptions(RecipeOptions):
     margin: float = _option(0.5, "equivalence margin in percentage points of test accuracy")
     tune_lr: bool = _option(False, "every family also searches its learning rate")
     study_seed: int = _option(0, "seed of the search; shifts all run seeds")
-    workers: int | None = _option(None, "worker processes (default: one per core; 1 on GPUs)")
+    workers: int | Literal["auto"] = _option(
+        "auto", "worker processes (auto: one per core, 1 with an --accelerator)"
+    )
     storage: str | None = _option(
         None, "queue and ledger (default: a journal in the output folder)"
     )
@@ -78,8 +80,8 @@ class StudyOptions(RecipeOptions):
         super().__post_init__()
         _at_least("trials", self.trials, 1)
         _at_least("search_seeds", self.search_seeds, 1)
-        _at_least("workers", self.workers, 1)
-        _at_least("study_seed", self.study_seed, 0)
+        _at_least("workers", None if self.workers == "auto" else self.workers, 1)
+        _at_least("study_seed", self.study_seed, 0, 1_000_000)
         if self.seeds is not None and self.seeds < 2:
             raise UserError(
                 f"--seeds must be at least 2, got {self.seeds}: "
@@ -100,7 +102,7 @@ class TrainOptions(RecipeOptions):
     def __post_init__(self) -> None:
         """Refuse a seed that no generator takes."""
         super().__post_init__()
-        _at_least("seed", self.seed, 0)
+        _at_least("seed", self.seed, 0, 2**62)
 
 
 def flag(name: str) -> str:
@@ -108,6 +110,8 @@ def flag(name: str) -> str:
     return "--" + name.replace("_", "-")
 
 
-def _at_least(name: str, value: int | None, low: int) -> None:
+def _at_least(name: str, value: int | None, low: int, high: int | None = None) -> None:
     if value is not None and value < low:
         raise UserError(f"{flag(name)} must be at least {low}, got {value}.")
+    if value is not None and high is not None and value > high:
+        raise UserError(f"{flag(name)} must be at most {high}, got {value}.")

@@ -59,7 +59,15 @@ class Plan:
 
     @property
     def name(self) -> str:
-        """Name of the study in storage and tracking: study/data/network."""
+        """Name of the study in the storage: one per output folder of that name.
+
+        So hosts that share a storage share a study, and a folder never holds two.
+        """
+        return f"{self.study.name}/{self.output.name}"
+
+    @property
+    def title(self) -> str:
+        """Name of the study for people: study/data/network."""
         return f"{self.study.name}/{self.recipe.data}/{self.recipe.network}"
 
     @property

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 import uuid
 from collections.abc import Mapping, Sequence
@@ -12,7 +13,7 @@ from studies.engine.cli import command_line
 from studies.engine.errors import UserError
 from studies.engine.options import RecipeOptions, StudyOptions
 from studies.engine.plan import Plan
-from studies.engine.run import Arm, Result, Run
+from studies.engine.run import Arm, Recipe, Result, Run, content_hash
 from studies.engine.search import Trial
 from studies.engine.storage import Ledger
 from studies.engine.study import Family
@@ -92,19 +93,21 @@ class Recorder:
             "network": plan.recipe.network,
             "data_fingerprint": facts["data"]["fingerprint"],
         }
-        self._study = self._tracker.start_study(
+        self._study = start_study(
+            self._tracker,
             known["study_id"],
-            plan.name,
+            plan.title,
             params={
                 **_recipe_params(Run(plan.recipe, plan.study.arms[0], 0)),
-                "trials": plan.trials,
                 "search_seeds": len(plan.search_seeds),
-                "seeds": len(plan.seeds),
-                "margin": plan.margin,
                 "parameters": facts["parameters"],
             },
+            # What a continued study may change cannot be a parameter: those are written once.
             tags={
                 **self._tags,
+                "trials": plan.trials,
+                "seeds": len(plan.seeds),
+                "margin": plan.margin,
                 "stage": "study",
                 "command": command_line(f"studies.{study.name}", self._options),
             },
@@ -116,7 +119,7 @@ class Recorder:
         if self._tracker is None:
             return
         status = "diverged" if trial.diverged else trial.state.replace("complete", "finished")
-        group = f"search/{family.label}/{trial.number}"
+        group = f"search/{content_hash([family.label, trial.number, dict(trial.values)])}"
         plan = self._plan
         tags = {**self._tags, "stage": "search", "family": family.label}
         runs = [plan.search_run(trial.arm, seed) for seed in plan.search_seeds]
@@ -126,7 +129,11 @@ class Recorder:
             group,
             f"{family.label} trial {trial.number}",
             params={**_arm_params(trial.arm), **_recipe_params(runs[0])},
-            tags={**tags, "arm": trial.arm.label},
+            tags={
+                **tags,
+                "arm": trial.arm.label,
+                "initializer": trial.arm.initializer["name"],
+            },
             metrics={"val_accuracy": trial.objective, "seeds": len(trial.results)},
             status=status,
             start_ms=_ms(min(start for start, _ in times)),
@@ -148,7 +155,11 @@ class Recorder:
                 group,
                 run.arm.label,
                 params={**_arm_params(run.arm), **_recipe_params(run)},
-                tags={**tags, "arm": run.arm.label},
+                tags={
+                    **tags,
+                    "arm": run.arm.label,
+                    "initializer": run.arm.initializer["name"],
+                },
             )
             name = re.sub(r"\W+", "_", run.arm.label).strip("_")
             self._tracker.log_dict(
@@ -188,6 +199,7 @@ class Recorder:
                 },
                 status="finished",
             )
+        self._mark_superseded({arm.label: _group(arm) for arm in arms})
         for path in paths:
             self._tracker.log_artifact_file(self._study, path)
         question = self._plan.study.question
@@ -195,6 +207,18 @@ class Recorder:
             self._study, f"**{question}**\n\n{sentence}\n\n```\n{table}\n```"
         )
         self._tracker.finish(self._study)
+
+    def _mark_superseded(self, groups: Mapping[str, str]) -> None:
+        """Mark the runs of tuned arms that a longer search has replaced since the last time."""
+        assert self._tracker is not None
+        before = (self._ledger.recall("groups") or {}).items()
+        for label, group in before:
+            if groups.get(label) != group:
+                self._tracker.log_group(
+                    self._study, group, f"{label}, superseded", tags={"superseded": "true"},
+                    status="finished",
+                )  # fmt: skip
+        self._ledger.remember("groups", dict(groups))
 
     def closing(self) -> str:
         """The last lines for the user: how to open the UI, and what could not be written."""
@@ -251,7 +275,12 @@ def run_record(
     }
     return {
         "params": {**_arm_params(run.arm), **_recipe_params(run), "seed": run.seed},
-        "tags": {**tags, "arm": run.arm.label, "seed": run.seed},
+        "tags": {
+            **tags,
+            "arm": run.arm.label,
+            "initializer": run.arm.initializer["name"],
+            "seed": run.seed,
+        },
         "history": [
             {name: value for name, value in epoch.items() if value is not None}
             for epoch in result.history
@@ -263,8 +292,21 @@ def run_record(
     }
 
 
+def start_study(tracker: Tracker, *args: Any, **kwargs: Any) -> str:
+    """`Tracker.start_study`.
+
+    Raises:
+        UserError: the store failed.
+    """
+    try:
+        return tracker.start_study(*args, **kwargs)
+    except TrackingError as error:
+        raise UserError(_sentence(error)) from error
+
+
 def _group(arm: Arm) -> str:
-    return f"confirm/{arm.label}"
+    """Id of an arm's run: a tuned arm that a longer search replaces is another one."""
+    return f"confirm/{content_hash(arm.to_dict())}"
 
 
 def _arm_params(arm: Arm) -> dict[str, Any]:
@@ -273,9 +315,11 @@ def _arm_params(arm: Arm) -> dict[str, Any]:
 
 
 def _recipe_params(run: Run) -> dict[str, Any]:
-    recipe = run.effective_recipe
-    names = ("data", "network", "epochs", "batch_size", "optimizer", "lr", "weight_decay")
-    return {name: getattr(recipe, name) for name in names}
+    return {
+        field.name: value
+        for field in dataclasses.fields(Recipe)
+        if (value := getattr(run.effective_recipe, field.name)) is not None
+    }
 
 
 def _ms(seconds: float) -> int:

@@ -30,9 +30,16 @@ def rehearse(plan: Plan, environment: Environment, workers: int) -> int:
             pool, tasks.inspect, plan.recipe, environment, [dict(a.initializer) for a in arms]
         )
         examples = facts["data"]["n_train"]
-        few = min(examples, 40 * plan.recipe.batch_size)
+        # A user's own DataModule may not know how to take less than all.
+        ours = facts["data"]["fingerprint"] != "unknown"
+        few = min(examples, 40 * plan.recipe.batch_size) if ours else examples
         seconds = [
-            call(pool, tasks.run_one, _short(plan, arms[0], few, epochs), environment).seconds
+            call(
+                pool,
+                tasks.run_one,
+                _short(plan, arms[0], few if ours else None, epochs),
+                environment,
+            ).seconds
             for epochs in (1, 1, 2)
         ]
     epoch = max(0.0, seconds[2] - seconds[1]) * examples / few
@@ -62,6 +69,8 @@ def rehearse(plan: Plan, environment: Environment, workers: int) -> int:
     return 0
 
 
-def _short(plan: Plan, arm: Arm, examples: int, epochs: int) -> Run:
-    recipe = dataclasses.replace(plan.recipe, train_limit=examples, epochs=epochs)
+def _short(plan: Plan, arm: Arm, examples: int | None, epochs: int) -> Run:
+    recipe = dataclasses.replace(
+        plan.recipe, train_limit=examples or plan.recipe.train_limit, epochs=epochs
+    )
     return Run(recipe, arm, plan.search_seeds[0])

@@ -161,7 +161,10 @@ class Result:
 
 @dataclasses.dataclass(frozen=True)
 class Environment:
-    """Where training happens; no result depends on it.
+    """Where training happens; it is not part of a run's key.
+
+    Results are reproducible bit for bit on one kind of device; a study refuses to continue on
+    another, or with other data.
 
     Args:
         data_root: folder of the data files; None is the user's cache.

@@ -27,7 +27,9 @@ class Trial:
     """A proposal while it is evaluated.
 
     Args:
-        number: Optuna's number within the family.
+        number: position within the family, from 0; the same whether or not the search was
+            interrupted.
+        optuna_number: Optuna's own number, which also counts proposals given up.
         arm: the arm it stands for.
         values: proposed hyperparameters.
         batch: finished trials of the family when it was asked; the same for a whole batch.
@@ -36,6 +38,7 @@ class Trial:
     """
 
     number: int
+    optuna_number: int
     arm: Arm
     values: dict[str, float]
     batch: int
@@ -89,8 +92,9 @@ class FamilySearch:
     def finished_trials(self, lookup: Callable[[Run], Result | None]) -> list[Trial]:
         """The trials that count, with their results as far as the ledger has them."""
         trials = []
-        for known in self.finished():
-            trial = self._trial(known.number, known.params, known.user_attrs[_BATCH_START])
+        for position, known in enumerate(self.finished()):
+            batch = known.user_attrs[_BATCH_START]
+            trial = self._trial(position, known.number, known.params, batch)
             runs = [self._plan.search_run(trial.arm, seed) for seed in self._plan.search_seeds]
             found = [lookup(run) for run in runs]
             trial.results = [result for result in found if result is not None]
@@ -114,7 +118,10 @@ class FamilySearch:
         self._asked = {}
         if halfway := [t for t in left if t.user_attrs.get(_BATCH_START) in told]:
             # Some of this batch were told already, so all of it had been evaluated and reported.
-            return [self._trial(t.number, t.params, t.user_attrs[_BATCH_START]) for t in halfway]
+            return [
+                self._trial(known + i, t.number, t.params, t.user_attrs[_BATCH_START])
+                for i, t in enumerate(halfway)
+            ]
         for trial in left:
             self._study.tell(trial.number, state=TrialState.FAIL)
         waiting = self._study.get_trials(deepcopy=False, states=(TrialState.WAITING,))
@@ -127,11 +134,14 @@ class FamilySearch:
         for asked in batch:
             asked.set_user_attr(_BATCH_START, known)
         self._asked = {asked.number: asked for asked in batch}
-        return [self._trial(asked.number, asked.params, known) for asked in batch]
+        return [
+            self._trial(known + i, asked.number, asked.params, known)
+            for i, asked in enumerate(batch)
+        ]
 
     def report(self, trial: Trial) -> None:
         """Give Optuna the trial's accuracy per search seed, as its steps."""
-        if asked := self._asked.get(trial.number):
+        if asked := self._asked.get(trial.optuna_number):
             for step, accuracy in enumerate(trial.accuracies):
                 asked.report(accuracy, step)
 
@@ -140,9 +150,9 @@ class FamilySearch:
         from optuna.trial import TrialState
 
         if trial.state == "pruned":
-            self._study.tell(trial.number, state=TrialState.PRUNED)
+            self._study.tell(trial.optuna_number, state=TrialState.PRUNED)
         else:
-            self._study.tell(trial.number, trial.objective)
+            self._study.tell(trial.optuna_number, trial.objective)
 
     def completed_accuracies(self, before: int) -> list[list[float]]:
         """Accuracies per seed of the trials that ran all seeds in batches before this one."""
@@ -160,8 +170,8 @@ class FamilySearch:
         best = max(complete, key=lambda t: (t.value, -t.number))
         return self.family.arm(best.params, self.family.tuned_label)
 
-    def _trial(self, number: int, values: dict[str, float], batch: int) -> Trial:
-        return Trial(number, self.family.arm(values), dict(values), batch)
+    def _trial(self, position: int, number: int, values: dict[str, float], batch: int) -> Trial:
+        return Trial(position, number, self.family.arm(values), dict(values), batch)
 
 
 def search(

@@ -56,11 +56,15 @@ class Session:
         if self._pool is None:
             self._pool = self._stack.enter_context(open_pool(self._workers))
 
-    def facts(self) -> Mapping[str, Any]:
+    def facts(self, *, fresh: bool = False) -> Mapping[str, Any]:
         """What is known of data and network; from the ledger where nothing is left to train.
 
+        Args:
+            fresh: discard what the ledger holds, once everything was found to be in order.
+
         Raises:
-            UserError: a part that cannot be built, or data that changed since the study began.
+            UserError: a part that cannot be built, or data or device that changed since the
+                study began.
         """
         known = self.ledger.recall("facts")
         if self._pool is None and known is not None:
@@ -70,17 +74,30 @@ class Session:
         starts = [f.arm({p.name: p.start for p in f.space}) for f in plan.families]
         arms = [dict(arm.initializer) for arm in (*plan.study.arms, *starts)]
         facts = call(self._pool, tasks.inspect, plan.recipe, self._environment, arms)
-        if known is not None and known["data"] != facts["data"]:
-            raise UserError(
-                f"The data set {plan.recipe.data} is not the one this study began with "
-                f"(fingerprint {known['data']['fingerprint']}, now "
-                f"{facts['data']['fingerprint']}); use the old files or another --output."
-            )
+        if fresh:
+            self.ledger.clear()
+            known = None
         if known is None:
             # Only now: a configuration that could not even start must not bind the folder.
             self.ledger.remember_identity(plan.identity())
             self.ledger.remember("facts", facts)
+        else:
+            self._check_unchanged(known, facts)
         return facts
+
+    def _check_unchanged(self, known: Mapping[str, Any], facts: Mapping[str, Any]) -> None:
+        if known["data"] != facts["data"]:
+            raise UserError(
+                f"The data set {self.plan.recipe.data} is not the one this study began with "
+                f"(fingerprint {known['data']['fingerprint']}, now "
+                f"{facts['data']['fingerprint']}); use the old files or another --output."
+            )
+        if known["accelerator"] != facts["accelerator"]:
+            raise UserError(
+                f"This study began on {known['accelerator']} and would continue on "
+                f"{facts['accelerator']}, where results differ; name the old one with "
+                "--accelerator, or choose another --output."
+            )
 
     def train(
         self, runs: Sequence[Run], on_result: Callable[[Run, Result], None] | None = None
@@ -97,9 +114,11 @@ class Session:
         def arrived(run: Run, result: Result) -> None:
             self.ledger.add(result)
             self.trained += 1
-            self.progress.advance()
+            equal = [other for other in missing if other.key == run.key]
+            self.progress.advance(len(equal))
             if on_result is not None:
-                on_result(run, result)
+                for other in equal:
+                    on_result(other, result)
 
         if on_result is not None:
             for run in runs:

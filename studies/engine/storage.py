@@ -32,28 +32,58 @@ def open_storage(url: str | None, output: Path) -> BaseStorage:
     from filelock import FileLock
     from optuna.storages import JournalStorage, RDBStorage
     from optuna.storages.journal import JournalFileBackend
+    from sqlalchemy.exc import SQLAlchemyError
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     logging.getLogger("alembic").setLevel(logging.WARNING)
-    # Several processes that create one store at the same moment break it.
-    with FileLock(output / "storage.lock"):
-        if url is None or "://" not in url:
-            path = (Path(url) if url else output / "study.journal").resolve()
+    file = storage_file(url, output)
+    try:
+        # Several processes that create one store at the same moment break it.
+        with FileLock(f"{file or output / 'storage'}.lock"):
+            if file is None or (url is not None and "://" in url):
+                return RDBStorage(str(url))
+            lock = JournalLock(file)
+            lock.acquire()
             try:
-                lock = cast(
-                    Any, JournalLock(path)
-                )  # Optuna keeps the base class of its locks private
-                return JournalStorage(JournalFileBackend(str(path), lock_obj=lock))
-            except OSError as error:
-                raise UserError(f"The storage {path} cannot be opened: {error}.") from error
-        from sqlalchemy.exc import SQLAlchemyError
+                _repair(file)
+            finally:
+                lock.release()
+            # Optuna keeps the base class of its locks private.
+            return JournalStorage(JournalFileBackend(str(file), lock_obj=cast(Any, lock)))
+    except ImportError as error:
+        raise UserError(
+            f"The storage {mask(str(url))} needs a database driver that is not installed; "
+            "for PostgreSQL: pip install psycopg2-binary."
+        ) from error
+    except (SQLAlchemyError, OSError, RuntimeError, ValueError, KeyError, TypeError) as error:
+        shown = mask(url or str(file))
+        reason = mask((str(error).splitlines() or [""])[0]).rstrip(".")
+        raise UserError(
+            f"The storage {shown} cannot be opened or is not one of Optuna's: {reason}."
+        ) from error
 
-        try:
-            return RDBStorage(url)
-        except (SQLAlchemyError, ImportError, RuntimeError) as error:
-            missing = "install its driver, for PostgreSQL: pip install psycopg2-binary"
-            reason = missing if isinstance(error, ImportError) else str(error).splitlines()[0]
-            raise UserError(f"The storage {mask(url)} cannot be opened: {mask(reason)}.") from error
+
+def storage_file(url: str | None, output: Path) -> Path | None:
+    """The file behind a storage, absolute; None for a database server."""
+    if url is None:
+        return (output / "study.journal").resolve()
+    if url.startswith("sqlite:///"):
+        return Path(url.removeprefix("sqlite:///").partition("?")[0]).resolve()
+    return None if "://" in url else Path(url).resolve()
+
+
+def _repair(journal: Path) -> None:
+    """Cut off a last line that a full disk or a power cut left unfinished.
+
+    Raises:
+        ValueError: the file is not a journal.
+    """
+    content = journal.read_bytes() if journal.exists() else b""
+    if content and not content.startswith(b'{"op_code"'):
+        raise ValueError("the file is there and is no journal")
+    if content and not content.endswith(b"\n"):
+        with journal.open("r+b") as file:
+            file.truncate(content.rfind(b"\n") + 1)
 
 
 class JournalLock:
@@ -108,11 +138,20 @@ class Ledger:
     """
 
     def __init__(self, storage: BaseStorage, name: str) -> None:
-        self._study = open_study(storage, f"{name}#runs")
+        self._storage, self._name = storage, name
+        self._open()
+
+    def _open(self) -> None:
+        self._study = open_study(self._storage, f"{self._name}#runs")
         self._results = {
             trial.user_attrs["result"]["key"]: Result.from_dict(trial.user_attrs["result"])
             for trial in self._study.get_trials(deepcopy=False)
         }
+
+    def clear(self) -> None:
+        """Discard every result and proposal of the study, and its configuration."""
+        delete_studies(self._storage, self._name)
+        self._open()
 
     def __contains__(self, key: str) -> bool:
         return key in self._results

@@ -96,7 +96,8 @@ def open_pool(workers: int) -> Iterator[Executor]:
         context.set_forkserver_preload(["studies.engine.worker"])
     pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_start_worker)
     try:
-        pool.submit(_warm_up)
+        with _without_interrupts():
+            pool.submit(_warm_up)
         yield pool
         pool.shutdown()
     except BaseException:
@@ -106,11 +107,26 @@ def open_pool(workers: int) -> Iterator[Executor]:
         raise
 
 
-def default_workers() -> int:
-    """One worker per core that this process may use."""
+def default_workers(accelerator: str = "auto") -> int:
+    """One worker per core that this process may use; one where an accelerator is asked for."""
+    if accelerator not in ("auto", "cpu"):
+        return 1
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
+
+
+@contextmanager
+def _without_interrupts() -> Iterator[None]:
+    """Start processes that never see Ctrl-C: it reaches the whole group, and this one decides."""
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _warm_up() -> None:

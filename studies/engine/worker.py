@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import gc
 import logging
 import math
 import os
@@ -16,6 +17,7 @@ from typing import Any, cast
 import lightning.pytorch as pl
 import torch
 from lightning.fabric.utilities.exceptions import MisconfigurationException
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from datamodules import TensorDataModule, get_datamodule
 from initializers import get_initializer
@@ -36,6 +38,9 @@ def use_one_thread() -> None:
     if not torch.cuda.is_available():
         # Every optimiser step asks again; with no device visible the answer is quick.
         os.environ["CUDA_VISIBLE_DEVICES"] = ""
+    # What was imported stays for ever: the collection after every run need not look at it.
+    gc.collect()
+    gc.freeze()
 
 
 @functools.lru_cache(maxsize=2)
@@ -60,8 +65,14 @@ def load_data(recipe: Recipe, environment: Environment, seed: int = 0) -> Any:
     if augment is not None:
         raise ValueError(f"augment={augment!r} is not offered by the data set {recipe.data!r}.")
     takes = signature(type(module)).parameters
-    options = {"batch_size": recipe.batch_size} if "batch_size" in takes else {}
-    module = get_datamodule(recipe.data, seed=seed, split_seed=recipe.split_seed, **options)
+    module = get_datamodule(
+        recipe.data,
+        seed=seed,
+        split_seed=recipe.split_seed,
+        root=environment.data_root,
+        train_limit=recipe.train_limit,
+        batch_size=recipe.batch_size if "batch_size" in takes else None,
+    )
     module.prepare_data()
     module.setup("fit")
     module.setup("test")
@@ -108,6 +119,12 @@ def inspect(
     for initializer in initializers:
         initializer(network, seed=0)
     fan_ins = [layer.fan_in for layer in get_initializer("he_normal")(network, seed=0).layers]
+    rest = describe(data)["n_train"] % recipe.batch_size
+    if rest == 1 and any(isinstance(layer, _BatchNorm) for layer in network.modules()):
+        raise ValueError(
+            f"The last batch of an epoch would hold one example, which batch normalisation cannot "
+            f"train on: choose another batch size than {recipe.batch_size}."
+        )
     try:
         trainer = _trainer(recipe, environment)
     except (MisconfigurationException, ValueError) as error:
@@ -161,7 +178,7 @@ def run_one(
     if module.diverged and run.test:
         test["test_accuracy"] = 0.0
     assert module.record is not None
-    return Result(
+    result = Result(
         key=run.key,
         status="diverged" if module.diverged else "finished",
         history=tuple(
@@ -176,6 +193,10 @@ def run_one(
         initialization=module.record.to_dict(),
         data=describe(data),
     )
+    # Trainer and module refer to each other; left to chance, their memory piles up.
+    del module, trainer
+    gc.collect()
+    return result
 
 
 class _EpochLines(pl.Callback):

@@ -50,9 +50,9 @@ class PlainBlobs(pl.LightningDataModule):
 
     input_shape, num_classes = (5,), 3
 
-    def __init__(self, batch_size: int = 32, seed: int = 0) -> None:
+    def __init__(self, batch_size: int = 32, seed: int = 0, root: str = "") -> None:
         super().__init__()
-        self.batch_size, self.seed = batch_size, seed
+        self.batch_size, self.seed, self.root = batch_size, seed, root
 
     def _loader(self, n: int, seed: int, shuffle: bool = False) -> DataLoader[Any]:
         return DataLoader(TensorDataset(*blobs(n, seed)), self.batch_size, shuffle=shuffle)

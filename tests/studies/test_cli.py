@@ -67,6 +67,14 @@ def test_printed_configuration_is_read_again(
     assert read("--config", str(file)) == read("--epochs", "4")
 
 
+def test_printed_configuration_shows_no_password(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        read("--storage", "postgresql://u:hidden@h/d", "--print-config")
+    printed = capsys.readouterr().out
+    assert "hidden" not in printed
+    assert "postgresql://u:***@h/d" in printed
+
+
 @pytest.mark.parametrize(
     ("argv", "sentence"),
     [
@@ -106,6 +114,7 @@ def test_unknown_yaml_key_is_named(tmp_path: Path, capsys: pytest.CaptureFixture
         (["--margin", "0"], "--margin must be in"),
         (["--epochs", "0"], "--epochs must be at least 1"),
         (["--workers", "0"], "--workers must be at least 1"),
+        (["--study-seed", "100000000000000"], "--study-seed must be at most 1000000"),
     ],
 )
 def test_impossible_numbers_are_refused(argv: list[str], sentence: str) -> None:

@@ -76,9 +76,9 @@ def conduct(
     return search(the_plan, storage, MAX_FAN_IN, training, training.lookup, on_trial), trials
 
 
-def table(trials: list[tuple[str, Trial]]) -> list[tuple[str, tuple[float, ...], list[float], str]]:
+def table(trials: list[tuple[str, Trial]]) -> list[tuple[object, ...]]:
     return sorted(
-        (label, tuple(trial.values.values()), trial.accuracies, trial.state)
+        (label, trial.number, tuple(trial.values.values()), trial.accuracies, trial.state)
         for label, trial in trials
     )
 

@@ -52,6 +52,37 @@ def test_another_configuration_is_refused_with_what_differs(tmp_path: Path) -> N
         again.check_identity({"lr": 0.2, "epochs": 3}, "here")
 
 
+def test_an_unfinished_last_line_of_the_journal_is_cut_off(tmp_path: Path) -> None:
+    ledger = Ledger(open_storage(None, tmp_path), "s")
+    for key in ("a", "b"):
+        ledger.add(result(key))
+    journal = tmp_path / "study.journal"
+    journal.write_bytes(journal.read_bytes()[:-30])
+    again = Ledger(open_storage(None, tmp_path), "s")
+    assert "a" in again
+    again.add(result("c"))
+    last = Ledger(open_storage(None, tmp_path), "s")
+    assert last["a"] == result("a")
+    assert last["c"] == result("c")
+
+
+@pytest.mark.parametrize("content", ["", "no journal\n", '{"a": 1}\n', "no newline"])
+def test_a_file_that_is_no_journal_is_refused_and_left_alone(tmp_path: Path, content: str) -> None:
+    file = tmp_path / "mine.txt"
+    file.write_text(content)
+    if content:
+        with pytest.raises(UserError, match="not one of Optuna's"):
+            open_storage(str(file), tmp_path)
+        assert file.read_text() == content
+
+
+@pytest.mark.parametrize("url", ["postgresql://u:pw@localhost:abc/db", "nonsense://x"])
+def test_a_malformed_address_is_one_sentence(tmp_path: Path, url: str) -> None:
+    with pytest.raises(UserError) as raised:
+        open_storage(url, tmp_path)
+    assert ":pw@" not in str(raised.value)
+
+
 def test_deleting_a_study_leaves_others_alone(tmp_path: Path) -> None:
     storage = open_storage(None, tmp_path)
     for name in ("s", "s2"):

@@ -82,6 +82,18 @@ def test_a_study_answers_records_and_continues(shell: Shell, tmp_path: Path) -> 
     assert "lr was 0.001 and is now 0.01" in other.stderr
     assert "--fresh" in other.stderr
 
+    network = ["--network", "mlp:hidden=20", "--output", str(OUTPUT)]
+    other = shell(STUDY, *SMALL, *network)
+    assert other.returncode == 2
+    assert "network was lenet_300_100 and is now mlp:hidden=20" in other.stderr
+
+    # A start over that cannot start costs nothing.
+    broken = shell(STUDY, *SMALL, "--fresh", "--lr", "-1")
+    assert broken.returncode == 2
+    assert "lr must be" in broken.stderr
+    again = shell(STUDY, *SMALL)
+    assert "0 trainings in" in again.stdout or "Nothing was left to train" in again.stdout
+
     fresh = shell(STUDY, *SMALL, "--fresh")
     assert fresh.returncode == 0, fresh.stderr
     # The same seeds give the same numbers, whatever ran before and in whatever process.

@@ -1,6 +1,7 @@
 """Training one run in this process."""
 
 import dataclasses
+import gc
 from pathlib import Path
 
 import pytest
@@ -67,12 +68,49 @@ def test_a_diverged_run_is_a_result_with_the_worst_finite_value() -> None:
     assert result.history[-1]["train_loss"] is None
 
 
+@pytest.mark.parametrize("precision", ["64-true", "bf16-mixed"])
+def test_every_precision_trains(precision: str) -> None:
+    recipe = dataclasses.replace(RECIPE, precision=precision)
+    result = worker.run_one(Run(recipe, HE, seed=0, test=True), CPU)
+    single = worker.run_one(Run(RECIPE, HE, seed=0, test=True), CPU)
+    assert result.status == "finished"
+    assert result.history != single.history
+    assert result.history[0]["train_loss"] == pytest.approx(
+        single.history[0]["train_loss"], rel=0.02
+    )
+
+
+def test_a_last_batch_of_one_with_batch_normalisation_is_named_before_training() -> None:
+    recipe = dataclasses.replace(RECIPE, network="resnet20", train_limit=51)
+    with pytest.raises(ValueError, match="would hold one example"):
+        worker.inspect(recipe, CPU, [dict(HE.initializer)])
+    worker.inspect(dataclasses.replace(recipe, train_limit=52), CPU, [dict(HE.initializer)])
+
+
+def test_memory_does_not_grow_with_the_number_of_runs() -> None:
+    def objects() -> int:
+        gc.collect()
+        return sum(issubclass(type(thing), torch.Tensor) for thing in gc.get_objects())
+
+    worker.run_one(Run(RECIPE, HE, seed=0), CPU)
+    before = objects()
+    for seed in range(3):
+        worker.run_one(Run(RECIPE, HE, seed=seed), CPU)
+    assert objects() <= before
+
+
 def test_arms_of_a_seed_differ_only_in_their_weights() -> None:
     """With a vanishing learning rate the two twins see the same batches in the same order."""
     data = [worker.load_data(RECIPE, CPU, seed=5).train_dataloader() for _ in range(2)]
     for (x1, y1), (x2, y2) in zip(*data, strict=True):
         assert torch.equal(x1, x2)
         assert torch.equal(y1, y2)
+
+
+def test_options_reach_a_users_own_data() -> None:
+    recipe = Recipe(f"{OWN}:PlainBlobs", f"{OWN}:Net", epochs=1, batch_size=20)
+    data = worker.load_data(recipe, Environment("/some/where", "cpu"), seed=4)
+    assert (data.batch_size, data.seed, data.root) == (20, 4, "/some/where")
 
 
 @pytest.mark.parametrize("data", ["Blobs", "PlainBlobs"])

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from studies.engine.plan import Plan
+from studies.engine.report.table import points
 
 if TYPE_CHECKING:
     from studies.engine.compare import Comparison, Comparisons
@@ -37,7 +38,7 @@ def answer(plan: Plan, comparisons: Comparisons) -> str:
 
 
 def _named(comparison: Comparison) -> str:
-    return f"{comparison.reference} ({comparison.mean_difference:+.2f})"
+    return f"{comparison.reference} ({points(comparison.mean_difference)})"
 
 
 def _listed(items: list[str]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -32,11 +33,11 @@ def run_row(run: Run, result: Result, *, study: str, stage: str, trial: int | No
         "status": result.status,
         "initializer": initializer.pop("name"),
         **{f"initializer.{name}": value for name, value in initializer.items()},
-        "data": recipe.data,
-        "network": recipe.network,
-        "optimizer": recipe.optimizer,
-        "lr": recipe.lr,
-        "batch_size": recipe.batch_size,
+        **{
+            field.name: value
+            for field in dataclasses.fields(recipe)
+            if (value := getattr(recipe, field.name)) is not None and field.name != "epochs"
+        },
         "epochs": len(result.history),
         "train_loss": last["train_loss"],
         "train_accuracy": last["train_accuracy"],

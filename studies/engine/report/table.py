@@ -17,6 +17,7 @@ def comparison_table(comparisons: Comparisons) -> str:
     Accuracies are percentages of the test split, differences percentage points with a 95 %
     interval; verdicts are those of `studies.engine.compare`.
     """
+    notes = list(dict.fromkeys(c.note for c in comparisons.comparisons if c.note))
     rows: list[tuple[str, ...]] = []
     for summary in sorted(comparisons.arms, key=lambda arm: -arm.mean):
         own = [c for c in comparisons.comparisons if c.arm == summary.arm]
@@ -26,22 +27,31 @@ def comparison_table(comparisons: Comparisons) -> str:
             f"{100 * summary.mean:.2f}",
             f"{100 * summary.low:.2f} to {100 * summary.high:.2f}",
         )
-        rows.append((*left, *(_right(own[0]) if own else ("", "", "", ""))))
-        rows += [("", "", "", *_right(comparison)) for comparison in own[1:]]
-    return _aligned([_HEAD, *rows])
+        rows.append((*left, *(_right(own[0], notes) if own else ("", "", "", ""))))
+        rows += [("", "", "", *_right(comparison, notes)) for comparison in own[1:]]
+    footnotes = [f"[{number}] {note}" for number, note in enumerate(notes, start=1)]
+    return "\n".join([_aligned([_HEAD, *rows]), *footnotes])
 
 
-def _right(comparison: Comparison) -> tuple[str, ...]:
+def _right(comparison: Comparison, notes: list[str]) -> tuple[str, ...]:
     verdict: str = comparison.verdict
     if verdict == "undecided":
         needed = comparison.seeds_needed
         verdict += f" (needs {f'{needed:,}' if needed else 'over 10,000'} seeds)"
+    if comparison.note:
+        verdict += f" [{notes.index(comparison.note) + 1}]"
     return (
         comparison.reference,
-        f"{comparison.mean_difference:+.2f}",
-        f"{comparison.low:+.2f} to {comparison.high:+.2f}",
+        points(comparison.mean_difference),
+        f"{points(comparison.low)} to {points(comparison.high)}",
         verdict,
     )
+
+
+def points(value: float) -> str:
+    """Percentage points with their sign and two decimals; never "-0.00"."""
+    text = f"{value:+.2f}"
+    return "0.00" if float(text) == 0 else text
 
 
 def _aligned(rows: Sequence[Sequence[str]]) -> str:
