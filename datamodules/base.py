@@ -240,6 +240,10 @@ class TensorDataModule(LightningDataModule):
         """Return the test batches."""
         return self._eval_batches("test")
 
+    def predict_dataloader(self) -> TensorBatches:
+        """Return the test batches; `Classifier.predict_step` leaves their labels alone."""
+        return self._eval_batches("test")
+
     @property
     def fingerprint(self) -> str:
         """16 hexadecimal digits that stand for the raw data and their split."""

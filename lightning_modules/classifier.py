@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import lightning.pytorch as pl
@@ -180,17 +181,25 @@ class Classifier(pl.LightningModule):
         """
         if not self._initialized:
             self.initialize()
+        # Lightning's learning-rate finder leaves its answer in the hyperparameters.
+        self.optimization = replace(self.optimization, lr=float(self.hparams["lr"]))
         optimizer = self.optimization.build_optimizer(self.parameters())
         if self.optimization.is_constant:
             return optimizer
-        epochs = max(1, self.trainer.max_epochs or 1)
-        scheduler = self.optimization.build_scheduler(
-            optimizer, self._steps_per_epoch(epochs), epochs
-        )
+        scheduler = self.optimization.build_scheduler(optimizer, *self._steps())
         return [optimizer], [{"scheduler": scheduler, "interval": "step"}]
 
-    def _steps_per_epoch(self, epochs: int) -> int:
-        return max(1, int(self.trainer.estimated_stepping_batches) // epochs)
+    def _steps(self) -> tuple[int, int]:
+        """Optimiser steps per epoch and in all."""
+        total = self.trainer.estimated_stepping_batches  # has the Trainer set up its loaders
+        if not math.isfinite(total):
+            raise ValueError(
+                f"Classifier: schedule {self.optimization.schedule!r} with warm-up "
+                f"{self.optimization.warmup_epochs:g} needs to know the length of the training; "
+                "give the Trainer max_epochs or max_steps."
+            )
+        batches = int(self.trainer.num_training_batches)
+        return max(1, batches // self.trainer.accumulate_grad_batches), int(total)
 
     def on_train_epoch_start(self) -> None:
         """Start the epoch's sums: they stay tensors on the device until the epoch ends."""
@@ -237,7 +246,7 @@ class Classifier(pl.LightningModule):
 
     def _publish(self, figures: dict[str, float]) -> None:
         """Hand figures to loggers, checkpoints and early stopping."""
-        self.log_dict(figures)
+        self.log_dict(figures, sync_dist=self.trainer.world_size > 1)
 
     def _reduce(self, value: Tensor) -> Tensor:
         """The sum over all processes of a float64 scalar, on the CPU."""
@@ -270,7 +279,8 @@ class Classifier(pl.LightningModule):
 
     def on_test_epoch_end(self) -> None:
         """Log test_loss and test_accuracy."""
-        self.log_dict(self._figures("test", self.test_metric))
+        figures = self._figures("test", self.test_metric)
+        self.log_dict(figures, sync_dist=self.trainer.world_size > 1)
 
     def predict_step(self, batch: Any, batch_idx: int) -> Tensor:
         """Class probabilities (n, num_classes) of a batch; labels in the batch are ignored."""
@@ -285,7 +295,8 @@ class Classifier(pl.LightningModule):
 
     def _figures(self, stage: str, metric: Any) -> dict[str, float]:
         loss, count = self._sums.total(self._reduce)
-        accuracy = metric.compute().item()
+        # The metric is a fraction of whole examples in float32: give it all its digits.
+        accuracy = round(metric.compute().item() * count) / count
         metric.reset()
         return {f"{stage}_loss": loss / count, f"{stage}_accuracy": accuracy}
 

@@ -83,13 +83,13 @@ class Optimization:
             return SGD(parameters, momentum=self.momentum, **common)
         return (AdamW if self.optimizer == "adamw" else Adam)(parameters, **common)
 
-    def factor(self, step: int, steps_per_epoch: int, epochs: int) -> float:
+    def factor(self, step: int, steps_per_epoch: int, total_steps: int) -> float:
         """Learning rate of optimiser step `step` (from 0) as a multiple of `lr`."""
         warmup = round(self.warmup_epochs * steps_per_epoch)
         if step < warmup:
             return (step + 1) / (warmup + 1)
         if self.schedule == "cosine":
-            progress = (step - warmup) / max(1, epochs * steps_per_epoch - warmup)
+            progress = (step - warmup) / max(1, total_steps - warmup)
             return 0.5 * (1.0 + math.cos(math.pi * min(1.0, progress)))
         passed = sum(step >= milestone * steps_per_epoch for milestone in self.milestones)
         return float(self.gamma**passed)
@@ -99,9 +99,11 @@ class Optimization:
         """Whether the learning rate never changes, so that no scheduler is needed."""
         return self.schedule == "constant" and self.warmup_epochs == 0
 
-    def build_scheduler(self, optimizer: Optimizer, steps_per_epoch: int, epochs: int) -> LambdaLR:
+    def build_scheduler(
+        self, optimizer: Optimizer, steps_per_epoch: int, total_steps: int
+    ) -> LambdaLR:
         """A per-step scheduler of `factor`."""
-        return LambdaLR(optimizer, lambda step: self.factor(step, steps_per_epoch, epochs))
+        return LambdaLR(optimizer, lambda step: self.factor(step, steps_per_epoch, total_steps))
 
     def loss(self, logits: Tensor, target: Tensor) -> Tensor:
         """Mean cross-entropy of (n, classes) logits and (n,) int64 labels, with smoothing."""

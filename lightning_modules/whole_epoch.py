@@ -92,6 +92,7 @@ class WholeEpochClassifier(Classifier):
     def _publish(self, figures: dict[str, float]) -> None:
         """Leave the figures in `history`: the Trainer's logging costs more than an epoch's step."""
 
-    def _steps_per_epoch(self, epochs: int) -> int:
-        super()._steps_per_epoch(epochs)  # has the Trainer set up its loaders
-        return len(cast(Any, self.trainer.train_dataloader).batches)
+    def _steps(self) -> tuple[int, int]:
+        _, epochs = super()._steps()  # the Trainer counts one batch per epoch
+        batches = len(cast(Any, self.trainer.train_dataloader).batches)
+        return batches, batches * epochs

@@ -29,7 +29,7 @@ def main(argv: Sequence[str] | None = None) -> NoReturn:
         )
         return train_one(options)
 
-    run_main(body)
+    run_main(body, interrupted="Interrupted; nothing of this training was kept.")
 
 
 def train_one(options: TrainOptions) -> int:
@@ -45,11 +45,10 @@ def train_one(options: TrainOptions) -> int:
     from studies.engine.recorder import (
         open_tracker,
         run_record,
-        start_study,
         tracking_config,
     )
     from studies.engine.run import Arm, Environment, Run
-    from studies.engine.tracking import environment_tags, ui_command
+    from studies.engine.tracking import TrackingError, environment_tags, ui_command
 
     config = tracking_config(options)
     recipe = recipe_from(options)
@@ -84,12 +83,15 @@ def train_one(options: TrainOptions) -> int:
             "command": command_line("studies.train", options),
             "data_fingerprint": result.data["fingerprint"],
         }
-        name = f"{options.initializer} {recipe.network} {recipe.data}"
-        parent = start_study(tracker, run.key, name, tags=tags)
-        tracker.log_run(parent, name, run.key, f"seed {run.seed}", **run_record(run, result, tags))
-        tracker.log_artifact_file(parent, folder / "result.json")
-        tracker.finish(parent)
-        lost = tracker.close().message
+        name = f"{options.initializer} {recipe.network} {recipe.data} seed {run.seed}"
+        try:
+            recorded = tracker.log_single(run.key, name, **run_record(run, result, tags))
+            tracker.log_dict(recorded, dict(result.initialization), "initialization.json")
+            tracker.log_artifact_file(recorded, folder / "result.json")
+            tracker.log_artifact_file(recorded, checkpoint)
+            lost = tracker.close().message
+        except TrackingError as error:
+            lost = f"the run is not in MLflow: {error}"
     print(f"{options.initializer} on {recipe.data} with {recipe.network}, seed {options.seed}:")
     if result.status == "diverged":
         print(f"diverged in epoch {len(result.history)}: the loss is not finite")

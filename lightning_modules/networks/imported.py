@@ -103,4 +103,9 @@ def _call(
             f"network {path!r} has the signature {path.partition(':')[2]}{signature}, which cannot "
             f"be called with {given} ({error})."
         ) from error
-    return target(**arguments)
+    try:
+        return target(**arguments)
+    except Exception as error:  # whatever a user's constructor raises
+        raise ValueError(
+            f"network {path!r} cannot be built ({type(error).__name__}: {error})."
+        ) from error

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import errno
 import io
+import os
 import re
 import shlex
 import sys
@@ -53,23 +55,54 @@ def parse(
     finally:
         sys.stdout.write(mask(printed.getvalue()))  # --print-config would show a URL's password
     values.pop("config", None)
+    for name, value in values.items():
+        if hints[name] is bool and not isinstance(value, bool):
+            raise UserError(f"{flag(name)} must be true or false, got {value!r}.")
     return options(**values)
 
 
-def run_main(body: Callable[[], int | None]) -> NoReturn:
-    """Run a command's body and leave the process: 0, 2 for a mistake, 130 after Ctrl-C."""
+def run_main(
+    body: Callable[[], int | None],
+    interrupted: str = "Interrupted. Run the same command again to continue.",
+) -> NoReturn:
+    """Run a command's body and leave the process.
+
+    Args:
+        body: returns the exit code; None is 0.
+        interrupted: what to say after Ctrl-C.
+
+    Raises:
+        SystemExit: 0; 2 after a mistake or a full disk, with one sentence; 130 after Ctrl-C.
+    """
     try:
         code = body() or 0
+        sys.stdout.flush()
     except UserError as error:
         sentence = mask(str(error))
         end = "" if sentence.endswith((".", "?", "!")) else "."
         print(f"error: {sentence}{end}", file=sys.stderr)
         code = 2
+    except BrokenPipeError:
+        # The reader (head, less) has seen enough; the interpreter must not try to flush again.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = 141
+    except OSError as error:
+        if error.errno not in _ENVIRONMENT:
+            raise
+        where = f" ({error.filename})" if error.filename else ""
+        print(
+            f"error: {error.strerror}{where}; what was finished is kept: put this right and run "
+            "the same command again.",
+            file=sys.stderr,
+        )
+        code = 2
     except KeyboardInterrupt:
-        print("Interrupted. Run the same command again to continue.", file=sys.stderr)
+        print(interrupted, file=sys.stderr)
         code = 130
-    sys.stdout.flush()
     sys.exit(code)
+
+
+_ENVIRONMENT = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES}
 
 
 class _Parser(ArgumentParser):
@@ -97,6 +130,8 @@ def _sentence(message: str, flags: list[str]) -> str:
         if choices := re.search(r"Literal\[([^\]]*)\]", detail):
             allowed = choices[1].replace("'", "")
             return f"{name} must be one of {allowed}{f', got {got[1]}' if got else ''}."
+        if "list" in detail and got:
+            return f"{name} must be a list such as [10,15], got {got[1]!r}."
         kind = re.search(r"<class '(\w+)'>", detail)
         if kind and got:
             return f"{name} must be {_KINDS.get(kind[1], kind[1])}, got {got[1]!r}."
@@ -106,7 +141,7 @@ def _sentence(message: str, flags: list[str]) -> str:
 
 def _nearest(name: str, known: list[str]) -> str:
     close = difflib.get_close_matches(name, known, n=2, cutoff=0.6)
-    return f"; did you mean {' or '.join(close)}?"[:-1] if close else ""
+    return f" (did you mean {' or '.join(close)}?)" if close else ""
 
 
 def command_line(module: str, options: Any) -> str:

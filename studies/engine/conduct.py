@@ -11,6 +11,7 @@ from typing import Any
 
 from studies.engine.cli import command_line
 from studies.engine.errors import UserError
+from studies.engine.identity import check_identity
 from studies.engine.options import StudyOptions
 from studies.engine.plan import Plan, make_plan
 from studies.engine.progress import Progress, clock
@@ -47,10 +48,10 @@ def conduct(study: Study, options: StudyOptions) -> int:
 
         return rehearse(plan, environment, workers)
     with _held(plan, options.storage):
-        storage = open_storage(options.storage, plan.output)
-        ledger = Ledger(storage, plan.name)
         if not options.fresh:
-            ledger.check_identity(plan.identity(), str(plan.output))
+            check_identity(plan.output, plan.identity())
+        storage = open_storage(options.storage, plan.output)
+        ledger = Ledger(storage, plan.name_in(options.storage))
         totals = {"trials": plan.trials, "seeds": len(plan.seeds), "margin": plan.margin}
         finished = ledger.recall("finished") == totals and not options.fresh
         progress = Progress(sum(plan.most_runs), quiet=options.quiet or finished)
@@ -121,7 +122,9 @@ def _search(
             name = plan.study.name
             rows.append(run_row(run, result, study=name, stage="search", trial=trial.number))
 
-    return search(plan, storage, facts["max_fan_in"], session.train, ledger.get, on_trial)
+    return search(
+        plan, storage, ledger.name, facts["max_fan_in"], session.train, ledger.get, on_trial
+    )
 
 
 def _confirm(
@@ -157,7 +160,7 @@ def _held(plan: Plan, storage: str | None) -> Iterator[None]:
             folder.mkdir(parents=True, exist_ok=True)
             locks.enter_context(FileLock(folder / "study.lock", timeout=0))
             if storage is not None and (file := storage_file(storage, folder)) is not None:
-                name = content_hash(plan.name)
+                name = content_hash(plan.name_in(storage))
                 locks.enter_context(FileLock(f"{file}.{name}.lock", timeout=0))
         except Timeout:
             raise UserError(

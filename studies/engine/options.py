@@ -79,7 +79,8 @@ class StudyOptions(RecipeOptions):
         """Refuse numbers that no study can have."""
         super().__post_init__()
         _at_least("trials", self.trials, 1)
-        _at_least("search_seeds", self.search_seeds, 1)
+        _at_least("search_seeds", self.search_seeds, 1, 100_000)
+        _at_least("seeds", self.seeds, 0, 100_000)
         _at_least("workers", None if self.workers == "auto" else self.workers, 1)
         _at_least("study_seed", self.study_seed, 0, 1_000_000)
         if self.seeds is not None and self.seeds < 2:

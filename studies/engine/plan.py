@@ -9,7 +9,7 @@ from typing import Any
 
 from studies.engine.defaults import defaults_for
 from studies.engine.options import RecipeOptions, StudyOptions
-from studies.engine.run import Arm, Plain, Recipe, Run
+from studies.engine.run import Arm, Plain, Recipe, Run, content_hash
 from studies.engine.study import Family, Study
 
 # Search and confirmation seeds never meet: a study seed owns a block of a million seeds, and the
@@ -57,13 +57,16 @@ class Plan:
     study_seed: int
     output: Path
 
-    @property
-    def name(self) -> str:
-        """Name of the study in the storage: one per output folder of that name.
+    def name_in(self, storage: str | None) -> str:
+        """Name of the study in a storage.
 
-        So hosts that share a storage share a study, and a folder never holds two.
+        The embedded storage belongs to its output folder, which holds one study. In a shared
+        one (a URL or path), hosts with the same configuration share a study, and studies of other
+        configurations stand beside it.
         """
-        return f"{self.study.name}/{self.output.name}"
+        if storage is None:
+            return self.study.name
+        return f"{self.study.name}/{content_hash(self.identity())}"
 
     @property
     def title(self) -> str:

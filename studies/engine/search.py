@@ -68,15 +68,18 @@ class FamilySearch:
         family: the arm with open hyperparameters.
         plan: the study's numbers.
         storage: Optuna's storage.
+        name: the study's name in it.
         max_fan_in: the network's largest fan_in, which bounds the density from below.
     """
 
-    def __init__(self, family: Family, plan: Plan, storage: BaseStorage, max_fan_in: int) -> None:
+    def __init__(
+        self, family: Family, plan: Plan, storage: BaseStorage, name: str, max_fan_in: int
+    ) -> None:
         from optuna.distributions import FloatDistribution
 
         self.family = family
         self._plan = plan
-        self._study = open_study(storage, f"{plan.name}#search#{family.label}")
+        self._study = open_study(storage, f"{name}#search#{family.label}")
         self._space: dict[str, Any] = {
             p.name: FloatDistribution(*p.bounds(max_fan_in), log=True) for p in family.space
         }
@@ -177,6 +180,7 @@ class FamilySearch:
 def search(
     plan: Plan,
     storage: BaseStorage,
+    name: str,
     max_fan_in: int,
     train: Callable[[Sequence[Run]], list[Result]],
     lookup: Callable[[Run], Result | None],
@@ -187,13 +191,14 @@ def search(
     Args:
         plan: the study's numbers.
         storage: Optuna's storage; trials in it count towards the budget.
+        name: the study's name in it.
         max_fan_in: the network's largest fan_in.
         train: trains runs and returns their results in order.
         lookup: a run's result if it was trained before.
         on_trial: called once per finished trial; the last argument is True for those that were
             finished before this start.
     """
-    families = [FamilySearch(family, plan, storage, max_fan_in) for family in plan.families]
+    families = [FamilySearch(family, plan, storage, name, max_fan_in) for family in plan.families]
     for family in families:
         for trial in family.finished_trials(lookup):
             on_trial(family.family, trial, True)

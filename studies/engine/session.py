@@ -8,6 +8,7 @@ from typing import Any
 
 from studies.engine import tasks
 from studies.engine.errors import UserError
+from studies.engine.identity import bind_folder
 from studies.engine.plan import Plan
 from studies.engine.progress import Progress
 from studies.engine.run import Environment, Result, Run
@@ -79,7 +80,7 @@ class Session:
             known = None
         if known is None:
             # Only now: a configuration that could not even start must not bind the folder.
-            self.ledger.remember_identity(plan.identity())
+            bind_folder(plan.output, plan.identity())
             self.ledger.remember("facts", facts)
         else:
             self._check_unchanged(known, facts)

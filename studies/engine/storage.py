@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -14,8 +13,6 @@ from studies.engine.secrets import mask
 if TYPE_CHECKING:
     import optuna
     from optuna.storages import BaseStorage
-
-_IDENTITY = "identity"
 
 
 def open_storage(url: str | None, output: Path) -> BaseStorage:
@@ -138,11 +135,11 @@ class Ledger:
     """
 
     def __init__(self, storage: BaseStorage, name: str) -> None:
-        self._storage, self._name = storage, name
+        self._storage, self.name = storage, name
         self._open()
 
     def _open(self) -> None:
-        self._study = open_study(self._storage, f"{self._name}#runs")
+        self._study = open_study(self._storage, f"{self.name}#runs")
         self._results = {
             trial.user_attrs["result"]["key"]: Result.from_dict(trial.user_attrs["result"])
             for trial in self._study.get_trials(deepcopy=False)
@@ -150,7 +147,7 @@ class Ledger:
 
     def clear(self) -> None:
         """Discard every result and proposal of the study, and its configuration."""
-        delete_studies(self._storage, self._name)
+        delete_studies(self._storage, self.name)
         self._open()
 
     def __contains__(self, key: str) -> bool:
@@ -179,30 +176,6 @@ class Ledger:
         )
         self._results[result.key] = result
 
-    def check_identity(self, identity: Mapping[str, Any], where: str) -> None:
-        """Compare a configuration with the one that `remember_identity` stored, if any.
-
-        Raises:
-            UserError: the stored configuration is another one; the message shows what differs.
-        """
-        stored = self._study.user_attrs.get(_IDENTITY)
-        if stored is None:
-            return
-        names = [n for n in {**stored, **identity} if stored.get(n) != identity.get(n)]
-        if names:
-            differences = ", ".join(
-                f"{name} was {_short(stored.get(name))} and is now {_short(identity.get(name))}"
-                for name in names
-            )
-            raise UserError(
-                f"{where} holds a study of another configuration: {differences}; "
-                "choose another --output, or discard the old results with --fresh."
-            )
-
-    def remember_identity(self, identity: Mapping[str, Any]) -> None:
-        """Bind this ledger to a configuration; from here on it refuses any other."""
-        self._study.set_user_attr(_IDENTITY, dict(identity))
-
     def remember(self, name: str, value: Plain) -> None:
         """Keep plain data beside the results (what was learned of data and network)."""
         self._study.set_user_attr(name, value)
@@ -211,8 +184,3 @@ class Ledger:
         """What `remember` kept, or None."""
         value = self._study.user_attrs.get(name)
         return None if value is None else dict(value)
-
-
-def _short(value: object) -> str:
-    text = str(value)
-    return text if len(text) <= 60 else text[:57] + "..."

@@ -115,6 +115,7 @@ def inspect(
     initializers = [get_initializer(dict(arm)) for arm in arms]
     data = load_data(recipe, environment)
     shape, classes = data.input_shape, data.num_classes
+    _check_batches(recipe.data, data)
     network = build_network(recipe.network, input_shape=shape, num_classes=classes)
     for initializer in initializers:
         initializer(network, seed=0)
@@ -135,6 +136,27 @@ def inspect(
         "parameters": sum(p.numel() for p in network.parameters() if p.requires_grad),
         "accelerator": type(trainer.accelerator).__name__.removesuffix("Accelerator").lower(),
     }
+
+
+def _check_batches(name: str, data: Any) -> None:
+    """See that each loader gives a batch of (inputs, labels).
+
+    Raises:
+        ValueError: which one does not.
+    """
+    for loader in ("train_dataloader", "val_dataloader", "test_dataloader"):
+        try:
+            batch = next(iter(getattr(data, loader)()))
+        except (MisconfigurationException, NotImplementedError, TypeError, StopIteration) as error:
+            raise ValueError(
+                f"The data set {name!r} must give batches from {loader}() ({error})."
+            ) from error
+        pair = isinstance(batch, list | tuple) and len(batch) == 2
+        if not (pair and all(isinstance(part, torch.Tensor) for part in batch)):
+            raise ValueError(
+                f"The data set {name!r} must give batches (inputs, labels) of two tensors from "
+                f"{loader}(), not {type(batch).__name__}."
+            )
 
 
 def run_one(
@@ -167,9 +189,10 @@ def run_one(
     with torch.random.fork_rng(devices=[]):
         # Dropout and the like draw from the global generator: the same numbers for every arm.
         torch.manual_seed(run.seed)
-        trainer.fit(module, WholeEpoch(data.train_dataloader()), data.val_dataloader())
-        if trainer.interrupted:
-            raise KeyboardInterrupt
+        try:
+            trainer.fit(module, WholeEpoch(data.train_dataloader()), data.val_dataloader())
+        except SystemExit as error:  # Lightning's answer to Ctrl-C
+            raise KeyboardInterrupt from error
         if checkpoint is not None:
             trainer.save_checkpoint(checkpoint)
         test: dict[str, float | None] = {"test_accuracy": None, "test_loss": None}

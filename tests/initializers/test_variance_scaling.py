@@ -88,7 +88,7 @@ def test_moments(
             stats.truncnorm(-2, 2, scale=0.05 / 0.8796256610342398),
         ),
     ],
-    ids=repr,
+    ids=["lecun_normal", "lecun_uniform", "truncated_normal"],
 )
 def test_laws_by_kolmogorov_and_smirnov(initializer: Initializer, law: object) -> None:
     weight = drawn(initializer, nn.Linear(400, 100)).flatten().numpy()

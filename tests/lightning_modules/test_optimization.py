@@ -11,7 +11,7 @@ from lightning_modules import Optimization
 
 def test_cosine_with_warmup_follows_the_closed_form() -> None:
     recipe = Optimization(schedule="cosine", warmup_epochs=0.5)
-    factors = [recipe.factor(step, steps_per_epoch=10, epochs=3) for step in range(30)]
+    factors = [recipe.factor(step, steps_per_epoch=10, total_steps=30) for step in range(30)]
     assert factors[:5] == pytest.approx([1 / 6, 2 / 6, 3 / 6, 4 / 6, 5 / 6])
     assert factors[5] == 1.0
     for step in range(5, 30):
@@ -20,14 +20,16 @@ def test_cosine_with_warmup_follows_the_closed_form() -> None:
 
 def test_steps_multiplies_by_gamma_at_each_milestone() -> None:
     recipe = Optimization(schedule="steps", milestones=(2, 4), gamma=0.1)
-    factors = [recipe.factor(step, steps_per_epoch=5, epochs=6) for step in (0, 9, 10, 19, 20, 29)]
+    factors = [
+        recipe.factor(step, steps_per_epoch=5, total_steps=30) for step in (0, 9, 10, 19, 20, 29)
+    ]
     assert factors == pytest.approx([1, 1, 0.1, 0.1, 0.01, 0.01])
 
 
 def test_scheduler_sets_the_rate_step_by_step() -> None:
     recipe = Optimization(schedule="cosine", lr=0.2)
     optimizer = recipe.build_optimizer(nn.Linear(2, 2).parameters())
-    scheduler = recipe.build_scheduler(optimizer, steps_per_epoch=2, epochs=2)
+    scheduler = recipe.build_scheduler(optimizer, steps_per_epoch=2, total_steps=4)
     rates = []
     for _ in range(4):
         rates.append(optimizer.param_groups[0]["lr"])

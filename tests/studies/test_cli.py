@@ -78,7 +78,7 @@ def test_printed_configuration_shows_no_password(capsys: pytest.CaptureFixture[s
 @pytest.mark.parametrize(
     ("argv", "sentence"),
     [
-        (["--seds", "3"], "Unknown option --seds; did you mean --seeds"),
+        (["--seds", "3"], "Unknown option --seds (did you mean --seeds"),
         (["--epochs", "x"], "--epochs must be a whole number, got 'x'."),
         (["--margin", "x"], "--margin must be a number, got 'x'."),
         (["--optimizer", "adm"], "--optimizer must be one of sgd, adam, adamw, got adm."),
@@ -102,7 +102,7 @@ def test_unknown_yaml_key_is_named(tmp_path: Path, capsys: pytest.CaptureFixture
     with pytest.raises(SystemExit):
         read("--config", str(file))
     assert (
-        "Unknown key 'epoch' in the configuration; did you mean epochs" in capsys.readouterr().err
+        "Unknown key 'epoch' in the configuration (did you mean epochs" in capsys.readouterr().err
     )
 
 

@@ -73,7 +73,7 @@ def conduct(
     def on_trial(family: Family, trial: Trial, before: bool) -> None:
         trials.append((family.label, trial))
 
-    return search(the_plan, storage, MAX_FAN_IN, training, training.lookup, on_trial), trials
+    return search(the_plan, storage, "s", MAX_FAN_IN, training, training.lookup, on_trial), trials
 
 
 def table(trials: list[tuple[str, Trial]]) -> list[tuple[object, ...]]:
@@ -132,7 +132,7 @@ def test_some_trials_are_pruned_and_those_are_bad_ones() -> None:
 
 
 def test_a_diverged_trial_is_complete_with_the_worst_value() -> None:
-    family = FamilySearch(STUDY.families[1], plan(), InMemoryStorage(), MAX_FAN_IN)
+    family = FamilySearch(STUDY.families[1], plan(), InMemoryStorage(), "s", MAX_FAN_IN)
     family._study.enqueue_trial({"scale": 3.99})
     batch = family.next_batch()
     training = Training()

@@ -10,8 +10,12 @@ from pathlib import Path
 import pytest
 
 from studies.engine.errors import UserError
+from studies.engine.identity import bind_folder, check_identity
+from studies.engine.options import StudyOptions
+from studies.engine.plan import make_plan
 from studies.engine.run import Result
 from studies.engine.storage import Ledger, delete_studies, open_storage
+from studies.ternary_sparsity import STUDY
 
 
 def result(key: str) -> Result:
@@ -43,13 +47,21 @@ def test_results_come_back_equal_and_once(tmp_path: Path, url: str | None) -> No
 
 
 def test_another_configuration_is_refused_with_what_differs(tmp_path: Path) -> None:
-    ledger = Ledger(open_storage(None, tmp_path), "s")
-    ledger.check_identity({"lr": 0.1}, "here")  # nothing is bound yet
-    ledger.remember_identity({"lr": 0.1, "epochs": 3})
-    again = Ledger(open_storage(None, tmp_path), "s")
-    again.check_identity({"lr": 0.1, "epochs": 3}, "here")
-    with pytest.raises(UserError, match=r"here holds .* lr was 0.1 and is now 0.2; choose"):
-        again.check_identity({"lr": 0.2, "epochs": 3}, "here")
+    check_identity(tmp_path, {"lr": 0.1})  # nothing is bound yet
+    bind_folder(tmp_path, {"lr": 0.1, "epochs": 3})
+    check_identity(tmp_path, {"lr": 0.1, "epochs": 3})
+    with pytest.raises(UserError, match=r"holds .* lr was 0.1 and is now 0.2; choose"):
+        check_identity(tmp_path, {"lr": 0.2, "epochs": 3})
+
+
+def test_a_folder_may_be_moved_and_a_shared_storage_holds_several_studies() -> None:
+    plans = [
+        make_plan(STUDY, StudyOptions(output=output, lr=lr))
+        for output, lr in (("a/run", None), ("b/moved", None), ("c/run", 0.01))
+    ]
+    assert len({plan.name_in(None) for plan in plans}) == 1
+    shared = [plan.name_in("sqlite:///shared.db") for plan in plans]
+    assert shared[0] == shared[1] != shared[2]
 
 
 def test_an_unfinished_last_line_of_the_journal_is_cut_off(tmp_path: Path) -> None:

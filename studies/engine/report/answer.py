@@ -20,6 +20,11 @@ _WORDS = {
 
 def answer(plan: Plan, comparisons: Comparisons) -> str:
     """What the primary comparisons found, with their mean differences, in one sentence."""
+    if all(summary.diverged == summary.n for summary in comparisons.arms):
+        return (
+            f"On {plan.recipe.data} with {plan.recipe.network}, every training diverged: this "
+            "recipe says nothing about initialisation; lower --lr."
+        )
     parts = []
     primary = [comparisons.between(*pair) for pair in plan.study.primary]
     for arm in dict.fromkeys(comparison.arm for comparison in primary):

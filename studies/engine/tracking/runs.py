@@ -100,6 +100,10 @@ class RunStore:
         children[key] = self._create(record, tags)
         return True
 
+    def single(self, key: str, record: Record) -> str:
+        """Write one finished training that belongs to no study; return its MLflow id."""
+        return self._create(record, {"kind": "run", "run_key": key}).run_id
+
     def finish(self, run_id: str, status: str) -> None:
         """Close a run with one of our statuses, or reopen it with `running`."""
         self._client.set_tag(run_id, "status", status)

@@ -23,9 +23,9 @@ if TYPE_CHECKING:
 class Tracker:
     """Records a study, its groups (a trial or an arm each) and its runs (a seed each) in MLflow.
 
-    Made by `Tracker.open`. Only `open` and `start_study` wait for the store and raise
-    `TrackingError`; everything else is queued for one background thread, in order, and a failure
-    there is counted and told by `close`. Every text that is written is masked (`secrets.mask`)
+    Made by `Tracker.open`. Only `open`, `start_study` and `log_single` wait for the store and
+    raise `TrackingError`; everything else is queued for one background thread, in order, and a
+    failure there is counted and told by `close`. Every text that is written is masked (`secrets.mask`)
     and cut, visibly, to MLflow's limits. What the store holds already is not written twice, so a
     study that continues simply logs everything again.
 
@@ -193,6 +193,33 @@ class Tracker:
             name, params or {}, tags or {}, metrics or {}, history, status, start_ms, end_ms
         )
         self._submit(f"run {name!r}", partial(self._runs.run, parent_id, group_id, key, record))
+
+    def log_single(
+        self,
+        key: str,
+        name: str,
+        *,
+        params: Fields | None = None,
+        tags: Fields | None = None,
+        history: Sequence[Numbers] = (),
+        metrics: Numbers | None = None,
+        status: str = "finished",
+        start_ms: int | None = None,
+        end_ms: int | None = None,
+    ) -> str:
+        """Record one finished training that belongs to no study; waits for the store.
+
+        Arguments as in `log_run`. Returns the MLflow run id, which the artefact methods take.
+
+        Raises:
+            ValueError: An unknown status, or a key with a quote, backslash or line break.
+            TrackingError: The store failed.
+        """
+        check_ids(run_key=key)
+        record = Record(
+            name, params or {}, tags or {}, metrics or {}, history, status, start_ms, end_ms
+        )
+        return self._writer.call(f"run {name!r}", partial(self._runs.single, key, record))
 
     def set_description(
         self, parent_id: str, markdown: str, *, group_id: str | None = None
