@@ -25,9 +25,9 @@ class Tracker:
 
     Made by `Tracker.open`. Only `open`, `start_study` and `log_single` wait for the store and
     raise `TrackingError`; everything else is queued for one background thread, in order, and a
-    failure there is counted and told by `close`. Every text that is written is masked (`secrets.mask`)
-    and cut, visibly, to MLflow's limits. What the store holds already is not written twice, so a
-    study that continues simply logs everything again.
+    failure there is counted and told by `close`. Every text that is written is masked
+    (`secrets.mask`) and cut, visibly, to MLflow's limits. What the store holds already is not
+    written twice, so a study that continues simply logs everything again.
 
     How a run ended is the tag `status`: running, finished, diverged, pruned, interrupted or
     failed. MLflow's own status is RUNNING for running, FINISHED for finished and diverged (a
