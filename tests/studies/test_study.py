@@ -147,6 +147,8 @@ def test_interrupted_study_continues_to_the_undisturbed_result(
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
+        # A job that a script started in the background ignores Ctrl-C, and so would its children.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     journal = tmp_path / "stopped" / "study.journal"
     deadline = time.monotonic() + 120
