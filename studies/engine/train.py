@@ -101,9 +101,13 @@ def open_pool(workers: int) -> Iterator[Executor]:
         yield pool
         pool.shutdown()
     except BaseException:
-        pool.shutdown(wait=False, cancel_futures=True)
-        for child in multiprocessing.active_children():
+        # Children first: one that is still starting would miss what the pool shares with it.
+        children = multiprocessing.active_children()
+        for child in children:
             child.terminate()
+        for child in children:
+            child.join(timeout=10)
+        pool.shutdown(wait=False, cancel_futures=True)
         raise
 
 
@@ -118,15 +122,24 @@ def default_workers(accelerator: str = "auto") -> int:
 
 @contextmanager
 def _without_interrupts() -> Iterator[None]:
-    """Start processes that never see Ctrl-C: it reaches the whole group, and this one decides."""
-    if not hasattr(signal, "pthread_sigmask"):
+    """Start processes that never see Ctrl-C: it reaches the whole group, and this one decides.
+
+    A Ctrl-C meanwhile counts afterwards. The mask is what new processes inherit; it does not keep
+    the signal from this one, where other threads may take it.
+    """
+    if threading.current_thread() is not threading.main_thread() or sys.platform == "win32":
         yield
         return
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    caught: list[int] = []
+    handler = signal.signal(signal.SIGINT, lambda number, frame: caught.append(number))
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
     finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+        signal.signal(signal.SIGINT, handler)
+    if caught:
+        raise KeyboardInterrupt
 
 
 def _warm_up() -> None:
