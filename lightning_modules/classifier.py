@@ -46,6 +46,7 @@ class Classifier(pl.LightningModule):
         num_classes: number of classes; None takes the DataModule's.
 
     Attributes:
+        tested: test_loss and test_accuracy of the last test, to all digits.
         record: what the initialiser did (`InitRecord`), once it has run in this process.
 
     Raises:
@@ -90,6 +91,7 @@ class Classifier(pl.LightningModule):
         self.seed = seed
         self.record: InitRecord | None = None
         self.history: list[dict[str, float]] = []
+        self.tested: dict[str, float] = {}
         self.diverged = False
         self._initialized = False
         self._spec = network
@@ -279,8 +281,8 @@ class Classifier(pl.LightningModule):
 
     def on_test_epoch_end(self) -> None:
         """Log test_loss and test_accuracy."""
-        figures = self._figures("test", self.test_metric)
-        self.log_dict(figures, sync_dist=self.trainer.world_size > 1)
+        self.tested = self._figures("test", self.test_metric)
+        self.log_dict(self.tested, sync_dist=self.trainer.world_size > 1)
 
     def predict_step(self, batch: Any, batch_idx: int) -> Tensor:
         """Class probabilities (n, num_classes) of a batch; labels in the batch are ignored."""

@@ -42,7 +42,7 @@ def train_one(options: TrainOptions) -> int:
     from pathlib import Path
 
     from studies.engine.plan import recipe_from
-    from studies.engine.recorder import (
+    from studies.engine.records import (
         open_tracker,
         run_record,
         tracking_config,

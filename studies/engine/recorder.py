@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import re
 import uuid
 from collections.abc import Mapping, Sequence
@@ -10,21 +9,22 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from studies.engine.cli import command_line
-from studies.engine.errors import UserError
-from studies.engine.options import RecipeOptions, StudyOptions
+from studies.engine.options import StudyOptions
 from studies.engine.plan import Plan
-from studies.engine.run import Arm, Recipe, Result, Run, content_hash
+from studies.engine.records import (
+    arm_params,
+    milliseconds,
+    open_tracker,
+    recipe_params,
+    run_record,
+    start_study,
+    tracking_config,
+)
+from studies.engine.run import Arm, Result, Run, content_hash
 from studies.engine.search import Trial
 from studies.engine.storage import Ledger
 from studies.engine.study import Family
-from studies.engine.tracking import (
-    Tracker,
-    TrackingConfig,
-    TrackingError,
-    environment_tags,
-    load_tracking_config,
-    ui_command,
-)
+from studies.engine.tracking import Tracker, environment_tags, ui_command
 
 if TYPE_CHECKING:
     from studies.engine.compare import Comparisons
@@ -98,7 +98,7 @@ class Recorder:
             known["study_id"],
             plan.title,
             params={
-                **_recipe_params(Run(plan.recipe, plan.study.arms[0], 0)),
+                **recipe_params(Run(plan.recipe, plan.study.arms[0], 0)),
                 "search_seeds": len(plan.search_seeds),
                 "parameters": facts["parameters"],
             },
@@ -128,7 +128,7 @@ class Recorder:
             self._study,
             group,
             f"{family.label} trial {trial.number}",
-            params={**_arm_params(trial.arm), **_recipe_params(runs[0])},
+            params={**arm_params(trial.arm), **recipe_params(runs[0])},
             tags={
                 **tags,
                 "arm": trial.arm.label,
@@ -136,8 +136,8 @@ class Recorder:
             },
             metrics={"val_accuracy": trial.objective, "seeds": len(trial.results)},
             status=status,
-            start_ms=_ms(min(start for start, _ in times)),
-            end_ms=_ms(max(end for _, end in times)),
+            start_ms=milliseconds(min(start for start, _ in times)),
+            end_ms=milliseconds(max(end for _, end in times)),
         )
         for run, result in zip(runs, trial.results, strict=False):
             ended = "pruned" if status == "pruned" and result is trial.results[-1] else None
@@ -154,7 +154,7 @@ class Recorder:
                 self._study,
                 group,
                 run.arm.label,
-                params={**_arm_params(run.arm), **_recipe_params(run)},
+                params={**arm_params(run.arm), **recipe_params(run)},
                 tags={
                     **tags,
                     "arm": run.arm.label,
@@ -235,97 +235,6 @@ class Recorder:
         )  # fmt: skip
 
 
-def tracking_config(options: RecipeOptions) -> TrackingConfig:
-    """The tracking configuration of file, environment and options.
-
-    Raises:
-        UserError: one of them is not usable.
-    """
-    try:
-        return load_tracking_config(
-            tracking_uri=options.tracking_uri, experiment=options.experiment
-        )
-    except TrackingError as error:
-        raise UserError(_sentence(error)) from error
-
-
-def open_tracker(config: TrackingConfig, experiment: str, note: str | None = None) -> Tracker:
-    """Open the tracking store.
-
-    Raises:
-        UserError: it cannot be reached or written.
-    """
-    try:
-        return Tracker.open(
-            config, experiment=experiment, primary_metric="test_accuracy", note=note
-        )
-    except TrackingError as error:
-        raise UserError(_sentence(error)) from error
-
-
-def run_record(
-    run: Run, result: Result, tags: Mapping[str, Any], status: str | None = None
-) -> dict[str, Any]:
-    """Keyword arguments of `Tracker.log_run` for one training."""
-    finals = {
-        "val_accuracy": result.val_accuracy,
-        "test_accuracy": result.test_accuracy,
-        "test_loss": result.test_loss,
-        "seconds": result.seconds,
-    }
-    return {
-        "params": {**_arm_params(run.arm), **_recipe_params(run), "seed": run.seed},
-        "tags": {
-            **tags,
-            "arm": run.arm.label,
-            "initializer": run.arm.initializer["name"],
-            "seed": run.seed,
-        },
-        "history": [
-            {name: value for name, value in epoch.items() if value is not None}
-            for epoch in result.history
-        ],
-        "metrics": {name: value for name, value in finals.items() if value is not None},
-        "status": status or result.status,
-        "start_ms": _ms(result.started),
-        "end_ms": _ms(result.started + result.seconds),
-    }
-
-
-def start_study(tracker: Tracker, *args: Any, **kwargs: Any) -> str:
-    """`Tracker.start_study`.
-
-    Raises:
-        UserError: the store failed.
-    """
-    try:
-        return tracker.start_study(*args, **kwargs)
-    except TrackingError as error:
-        raise UserError(_sentence(error)) from error
-
-
 def _group(arm: Arm) -> str:
     """Id of an arm's run: a tuned arm that a longer search replaces is another one."""
     return f"confirm/{content_hash(arm.to_dict())}"
-
-
-def _arm_params(arm: Arm) -> dict[str, Any]:
-    own = dict(arm.initializer)
-    return {"initializer": own.pop("name"), **own}
-
-
-def _recipe_params(run: Run) -> dict[str, Any]:
-    return {
-        field.name: value
-        for field in dataclasses.fields(Recipe)
-        if (value := getattr(run.effective_recipe, field.name)) is not None
-    }
-
-
-def _ms(seconds: float) -> int:
-    return int(1000 * seconds)
-
-
-def _sentence(error: TrackingError) -> str:
-    text = str(error).rstrip(".")
-    return f"{text[0].upper()}{text[1:]}."

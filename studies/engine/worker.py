@@ -197,7 +197,8 @@ def run_one(
             trainer.save_checkpoint(checkpoint)
         test: dict[str, float | None] = {"test_accuracy": None, "test_loss": None}
         if run.test and not module.diverged:
-            test.update(trainer.test(module, data.test_dataloader(), verbose=False)[0])
+            trainer.test(module, data.test_dataloader(), verbose=False)
+            test.update(module.tested)
     if module.diverged and run.test:
         test["test_accuracy"] = 0.0
     assert module.record is not None
