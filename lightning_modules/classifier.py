@@ -193,7 +193,8 @@ class Classifier(pl.LightningModule):
 
     def _steps(self) -> tuple[int, int]:
         """Optimiser steps per epoch and in all."""
-        total = self.trainer.estimated_stepping_batches  # has the Trainer set up its loaders
+        self.trainer.fit_loop.setup_data()  # else the number of batches may be unknown yet
+        total = self.trainer.estimated_stepping_batches
         if not math.isfinite(total):
             raise ValueError(
                 f"Classifier: schedule {self.optimization.schedule!r} with warm-up "

@@ -194,6 +194,38 @@ def test_user_network_object_is_named_when_it_is_missing(tmp_path: Path) -> None
     assert torch.equal(loaded(batch), run.lightning_module(batch))
 
 
+def test_schedule_ends_with_max_steps_and_warms_up_by_epochs() -> None:
+    # 4 batches per epoch: 2 warm-up steps, then 4 steps of a cosine, whose last is at 3/4.
+    model = Classifier("lenet_300_100", "he_normal", lr=0.1, schedule="cosine", warmup_epochs=0.5)
+    run = trainer(-1, max_steps=6)
+    run.fit(model, digits())
+    assert run.global_step == 6
+    assert run.optimizers[0].param_groups[0]["lr"] == pytest.approx(0.0, abs=1e-12)
+
+
+def test_an_endless_schedule_is_refused() -> None:
+    model = Classifier("lenet_300_100", "he_normal", schedule="cosine")
+    with pytest.raises(ValueError, match="give the Trainer max_epochs or max_steps"):
+        trainer(-1, max_time="00:00:01:00").fit(model, digits())
+
+
+def test_prediction_gives_probabilities_of_the_test_split() -> None:
+    model = Classifier("lenet_300_100", "he_normal")
+    run = trainer(1)
+    run.fit(model, digits())
+    predicted = torch.cat(run.predict(model, digits()))  # type: ignore[arg-type]
+    assert predicted.shape == (500, 10)
+    torch.testing.assert_close(predicted.sum(dim=1), torch.ones(500))
+
+
+def test_a_learning_rate_found_later_is_used() -> None:
+    model = Classifier("lenet_300_100", "he_normal")
+    model.hparams["lr"] = 0.05  # what Lightning's learning-rate finder does
+    run = trainer(1)
+    run.fit(model, digits())
+    assert run.optimizers[0].param_groups[0]["lr"] == 0.05
+
+
 def test_without_data_the_shape_is_asked_for() -> None:
     with pytest.raises(ValueError, match="input_shape"):
         Classifier("lenet_300_100", "he_normal").initialize()
