@@ -12,6 +12,8 @@ import math
 import torch
 from torch import Tensor
 
+from initializers.ternary_rows import draw_rows, fill_empty_rows, level_for
+
 SIGNS: tuple[str, ...] = ("balanced", "random")
 _SMALL = 2**16  # up to here one permutation of all positions is the fastest way
 _BLOCK = 2**16
@@ -60,20 +62,28 @@ def fill_exact(
         flat[order[:positives]] = value
         flat[order[positives:nonzeros]] = -value
         return
-    plus = minus = 0
+    zeros, share, plus, minus = len(flat) - nonzeros, _LEVELS / len(flat), 0, 0
+    dense = zeros < len(flat) // 16
     if nonzeros < len(flat) // 256:
         flat.zero_()
     else:
-        plus, minus = _draw_independent(flat, nonzeros, positives, generator)
-    if nonzeros == len(flat):
-        _move(flat, 1.0, -1.0, plus - positives, plus, generator)
-        _move(flat, -1.0, 1.0, minus - negatives, minus, generator)
-    else:
-        _move(flat, 1.0, 0.0, plus - positives, plus, generator)
-        _move(flat, -1.0, 0.0, minus - negatives, minus, generator)
-        zeros = len(flat) - min(plus, positives) - min(minus, negatives)
-        _move(flat, 0.0, 1.0, positives - plus, zeros, generator)
-        _move(flat, 0.0, -1.0, negatives - minus, zeros - max(0, positives - plus), generator)
+        plus_level = min(_LEVELS - 1, round(positives * share))
+        level = max(1, min(_LEVELS, plus_level + round(negatives * share)))
+        if dense:  # rather too few zeros: they are hard to find where there are too many
+            margin = 3.0 * math.sqrt(zeros * nonzeros / len(flat))
+            level = min(_LEVELS, math.ceil((nonzeros + margin) * share))
+        plus, minus = _draw_independent(flat, plus_level, level, generator)
+    if dense:  # turn signs directly, not by way of the few zeros
+        turned = max(0, min(plus - positives, negatives - minus))
+        back = max(0, min(minus - negatives, positives - plus))
+        _move(flat, 1.0, -1.0, turned, plus, generator)
+        _move(flat, -1.0, 1.0, back, minus, generator)
+        plus, minus = plus - turned + back, minus + turned - back
+    _move(flat, 1.0, 0.0, plus - positives, plus, generator)
+    _move(flat, -1.0, 0.0, minus - negatives, minus, generator)
+    zeros = len(flat) - min(plus, positives) - min(minus, negatives)
+    _move(flat, 0.0, 1.0, positives - plus, zeros, generator)
+    _move(flat, 0.0, -1.0, negatives - minus, zeros - max(0, positives - plus), generator)
     flat.mul_(value)
 
 
@@ -82,20 +92,29 @@ def fill_rows(
 ) -> None:
     """Place exactly ``per_row`` non-zero weights in every row of a matrix, at random columns.
 
-    The signs are counted over the whole matrix.
+    The signs are counted over the whole matrix. Small matrices rank a random key per weight;
+    sparse ones guess places, which then get a shuffled row of signs. The others draw every weight
+    independently, bring the rows to their count and, last, the signs to theirs: all signs, of the
+    first draw and of later ones, are fair coins and so exchangeable, and turning some of them at
+    random keeps that.
     """
     rows, columns = weight.shape
     nonzeros = rows * per_row
     positives = count_positive(nonzeros, signs, generator)
-    if per_row == columns:
+    if per_row == columns or rows == 1:
         return fill_exact(weight, nonzeros, positives, value, generator)
-    signed = torch.empty(rows, per_row, dtype=weight.dtype)
-    fill_exact(signed, nonzeros, positives, value, generator)
-    step = max(1, _BLOCK // columns)
-    for block, values in zip(torch.split(weight, step), torch.split(signed, step), strict=True):
-        keys = torch.rand(block.shape, dtype=torch.float64, generator=generator)
+    if weight.numel() <= _SMALL:
+        signed = _signs(weight, nonzeros, positives, generator).view(rows, per_row)
+        keys = torch.rand(weight.shape, dtype=torch.float64, generator=generator)
         chosen = keys.topk(per_row, dim=1, sorted=False).indices
-        block.zero_().scatter_(1, chosen, values)
+        weight.zero_().scatter_(1, chosen, signed)
+    elif (level := level_for(columns, per_row)) == 0:
+        fill_empty_rows(weight, _signs(weight, nonzeros, positives, generator), generator)
+    else:
+        plus = draw_rows(weight, per_row, level, generator)
+        _move(weight.view(-1), 1.0, -1.0, plus - positives, plus, generator)
+        _move(weight.view(-1), -1.0, 1.0, positives - plus, nonzeros - plus, generator)
+    weight.mul_(value)
     return None
 
 
@@ -137,18 +156,15 @@ def _deal(rows: int, columns: int, per_row: int, generator: torch.Generator) -> 
 
 
 def _draw_independent(
-    flat: Tensor, nonzeros: int, positives: int, generator: torch.Generator
+    flat: Tensor, plus_level: int, level: int, generator: torch.Generator
 ) -> tuple[int, int]:
-    """Draw {-1, 0, 1} independently with nearly the right shares; return the counts of 1 and -1.
+    """Draw independent weights; return how many are 1 and -1.
 
-    One 15-bit number r per weight, four from each 64-bit draw. The arithmetic shift gives -1 for
-    a negative int16 and 0 otherwise, several times faster than a comparison: with
-    a = -[r < plus] and b = -[r < plus + minus] the weight is b - 2 a.
+    One 15-bit number r per weight, four from each 64-bit draw: 1 for r < plus_level, else -1 for
+    r < level, else 0. The arithmetic shift gives -1 for a negative int16 and 0 otherwise, several
+    times faster than a comparison: with a = -[r < plus_level] and b = -[r < level] the weight is
+    b - 2 a.
     """
-    share = _LEVELS / len(flat)
-    plus_level = min(_LEVELS - 1, round(positives * share))
-    level = plus_level + round((nonzeros - positives) * share)
-    level = _LEVELS if nonzeros == len(flat) else max(1, min(_LEVELS, level))
     words = torch.empty(_BLOCK // 4, dtype=torch.int64)
     first = torch.empty(_BLOCK, dtype=torch.int16)
     total, nonzero = 0, 0
@@ -158,12 +174,19 @@ def _draw_independent(
         second = words.view(torch.int16)[:size].bitwise_and_(_LEVELS - 1)
         torch.sub(second, plus_level, out=first[:size])
         first.bitwise_right_shift_(15)
-        # in two steps because 2**15 itself does not fit an int16
-        second.sub_(level - 1).sub_(1).bitwise_right_shift_(15)
+        second.add_(-level)  # -2**15 fits an int16, 2**15 does not
+        second.bitwise_right_shift_(15)
         block.copy_(second.sub_(first[:size], alpha=2))
         total += int(block.sum())  # exact: integers below 2**24
         nonzero += int(block.dot(block))
     return (nonzero + total) // 2, (nonzero - total) // 2
+
+
+def _signs(like: Tensor, count: int, positives: int, generator: torch.Generator) -> Tensor:
+    """Return a row of ``count`` signs, ``positives`` of them 1."""
+    signs = torch.empty(count, dtype=like.dtype)
+    fill_exact(signs, count, positives, 1.0, generator)
+    return signs
 
 
 def _move(
