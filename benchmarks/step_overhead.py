@@ -20,6 +20,7 @@ from torch.nn import functional
 from initializers import get_initializer
 from lightning_modules import build_network
 from studies.engine import worker
+from studies.engine.data import load_data
 from studies.engine.run import Arm, Environment, Recipe, Run
 
 CASES = {
@@ -30,7 +31,7 @@ CASES = {
 
 def plain(run: Run, environment: Environment, fused: bool) -> float:
     recipe = run.recipe
-    data = worker.load_data(recipe, environment, run.seed)
+    data = load_data(recipe, environment, run.seed)
     started = time.perf_counter()
     network = build_network(
         recipe.network, input_shape=data.input_shape, num_classes=data.num_classes
@@ -71,7 +72,7 @@ def main() -> None:
                 seconds = measure()
                 if repeat:  # the first round warms up
                     times[side].append(seconds)
-        steps = recipe.epochs * len(worker.load_data(recipe, environment).train_dataloader())
+        steps = recipe.epochs * len(load_data(recipe, environment).train_dataloader())
         base = statistics.median(times["plain loop, fused Adam"])
         for side, values in times.items():
             median = statistics.median(values)

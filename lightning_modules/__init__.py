@@ -3,13 +3,18 @@
 from lightning_modules.classifier import Classifier
 from lightning_modules.networks import build_network, network_names
 from lightning_modules.optimization import OPTIMIZERS, SCHEDULES, Optimization
+from lightning_modules.stacked_classifier import Member, StackedClassifier
+from lightning_modules.stacking.batches import StackedBatches
 from lightning_modules.whole_epoch import WholeEpoch, WholeEpochClassifier
 
 __all__ = [
     "OPTIMIZERS",
     "SCHEDULES",
     "Classifier",
+    "Member",
     "Optimization",
+    "StackedBatches",
+    "StackedClassifier",
     "WholeEpoch",
     "WholeEpochClassifier",
     "build_network",

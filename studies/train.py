@@ -57,11 +57,12 @@ def train_one(options: TrainOptions) -> int:
     from datamodules.errors import DataError
     from initializers import get_initializer
     from studies.engine import worker
+    from studies.engine.inspection import inspect
 
     worker.use_one_thread()
     try:
         initializer = get_initializer(_spec(options.initializer)).to_dict()
-        worker.inspect(recipe, environment, [initializer])
+        inspect(recipe, environment, [initializer])
     except (DataError, ValueError, TypeError) as error:
         raise UserError(str(error)) from error
     run = Run(recipe, Arm(options.initializer, initializer), options.seed, test=True)

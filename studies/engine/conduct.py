@@ -43,10 +43,11 @@ def conduct(study: Study, options: StudyOptions) -> int:
     plan = make_plan(study, options)
     environment = Environment(options.data_root, options.accelerator)
     workers = default_workers(options.accelerator) if options.workers == "auto" else options.workers
+    stack = None if options.stack == "auto" else options.stack
     if options.dry_run:
         from studies.engine.rehearsal import rehearse
 
-        return rehearse(plan, environment, workers)
+        return rehearse(plan, environment, workers, stack)
     with _held(plan, options.storage):
         if not options.fresh:
             check_identity(plan.output, plan.identity())
@@ -57,12 +58,14 @@ def conduct(study: Study, options: StudyOptions) -> int:
         progress = Progress(sum(plan.most_runs), quiet=options.quiet or finished)
         recorder = Recorder(plan, options, ledger, active=not finished)
         # The workers end first, so that what is still to be recorded does not keep them training.
-        with recorder, Session(plan, ledger, environment, workers, progress) as session:
+        with recorder, Session(plan, ledger, environment, workers, progress, stack) as session:
             if not finished:
                 print(_heading(plan, workers), flush=True)
                 session.open_workers()
                 recorder.open()
             facts = session.facts(fresh=options.fresh)
+            if not finished:
+                print(f"  trained {session.form.describe()}", flush=True)
             recorder.start(facts)
             rows: list[Row] = []
             tuned = _search(session, storage, facts, recorder, rows)

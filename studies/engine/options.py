@@ -68,6 +68,9 @@ class StudyOptions(RecipeOptions):
     workers: int | Literal["auto"] = _option(
         "auto", "worker processes (auto: one per core, 1 with an --accelerator)"
     )
+    stack: int | Literal["auto"] = _option(
+        "auto", "most networks trained at once in one process (auto: calibrated; 1: one by one)"
+    )
     storage: str | None = _option(
         None, "queue and ledger (default: a journal in the output folder)"
     )
@@ -82,6 +85,7 @@ class StudyOptions(RecipeOptions):
         _at_least("search_seeds", self.search_seeds, 1, 100_000)
         _at_least("seeds", self.seeds, 0, 100_000)
         _at_least("workers", None if self.workers == "auto" else self.workers, 1)
+        _at_least("stack", None if self.stack == "auto" else self.stack, 1)
         _at_least("study_seed", self.study_seed, 0, 1_000_000)
         if self.seeds is not None and self.seeds < 2:
             raise UserError(

@@ -8,13 +8,14 @@ from studies.engine import tasks
 from studies.engine.plan import Plan
 from studies.engine.progress import clock
 from studies.engine.run import Arm, Environment, Run
+from studies.engine.session import choose_form
 from studies.engine.train import call, open_pool
 
 # Start-up of the workers and the writing of results, measured on two cores.
 _OVERHEAD_SECONDS = 12.0
 
 
-def rehearse(plan: Plan, environment: Environment, workers: int) -> int:
+def rehearse(plan: Plan, environment: Environment, workers: int, stack: int | None) -> int:
     """Print what a study would do, with an estimate from two short trainings; returns 0.
 
     The trainings are one of one epoch and one of two, each on at most 40 batches: their difference
@@ -29,17 +30,23 @@ def rehearse(plan: Plan, environment: Environment, workers: int) -> int:
         facts = call(
             pool, tasks.inspect, plan.recipe, environment, [dict(a.initializer) for a in arms]
         )
+        form = choose_form(pool, plan.recipe, environment, workers, stack)
         examples = facts["data"]["n_train"]
         # A user's own DataModule may not know how to take less than all.
         ours = facts["data"]["fingerprint"] != "unknown"
         few = min(examples, 40 * plan.recipe.batch_size) if ours else examples
         seconds = [
-            call(
-                pool,
-                tasks.run_one,
-                _short(plan, arms[0], few if ours else None, epochs),
-                environment,
-            ).seconds
+            sum(
+                result.seconds
+                for result in call(
+                    pool,
+                    tasks.run_group,
+                    _short(plan, arms[0], few if ours else None, epochs, form.size),
+                    environment,
+                    form,
+                )
+            )
+            / form.size
             for epochs in (1, 1, 2)
         ]
     epoch = max(0.0, seconds[2] - seconds[1]) * examples / few
@@ -61,6 +68,7 @@ def rehearse(plan: Plan, environment: Environment, workers: int) -> int:
         f"{facts['data']['n_test']} test examples\n"
         f"network  {plan.recipe.network}: {facts['parameters']:,} parameters, "
         f"on {facts['accelerator']}\n"
+        f"trained  {form.describe()}\n"
         f"output   {plan.output}\n"
         f"At most {total} trainings ({search_runs} search, {confirm_runs} confirmation), "
         f"{run:.2g} s each: about {clock(total * run / workers + _OVERHEAD_SECONDS)} "
@@ -69,8 +77,9 @@ def rehearse(plan: Plan, environment: Environment, workers: int) -> int:
     return 0
 
 
-def _short(plan: Plan, arm: Arm, examples: int | None, epochs: int) -> Run:
+def _short(plan: Plan, arm: Arm, examples: int | None, epochs: int, count: int) -> list[Run]:
+    """Short runs of one arm; of one seed, unless they are trained one by one."""
     recipe = dataclasses.replace(
         plan.recipe, train_limit=examples or plan.recipe.train_limit, epochs=epochs
     )
-    return Run(recipe, arm, plan.search_seeds[0])
+    return [Run(recipe, arm, plan.search_seeds[0])] * count

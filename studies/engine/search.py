@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 # Trials asked at once. Fixed, so that a search does not depend on the number of workers.
 BATCH = 4
 # Trials before Optuna's model takes over from random proposals.
-STARTUP_TRIALS = 8
+STARTUP_TRIALS = 4
 _BATCH_START = "batch_start"
 
 

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Executor
 from contextlib import ExitStack
 from typing import Any
 
 from studies.engine import tasks
 from studies.engine.errors import UserError
+from studies.engine.forms import ALONE, Form
 from studies.engine.identity import bind_folder
 from studies.engine.plan import Plan
 from studies.engine.progress import Progress
-from studies.engine.run import Environment, Result, Run
+from studies.engine.run import Environment, Recipe, Result, Run
 from studies.engine.storage import Ledger
 from studies.engine.train import call, open_pool, train
 
@@ -27,6 +29,7 @@ class Session:
         environment: where to train.
         workers: number of worker processes.
         progress: counts trainings.
+        stack: most networks to train at once, 1 for none; None leaves it to a calibration.
     """
 
     def __init__(
@@ -36,6 +39,7 @@ class Session:
         environment: Environment,
         workers: int,
         progress: Progress,
+        stack: int | None = None,
     ) -> None:
         self.plan = plan
         self.ledger = ledger
@@ -43,6 +47,8 @@ class Session:
         self.trained = 0
         self._environment = environment
         self._workers = workers
+        self._stack_limit = stack
+        self.form = ALONE
         self._stack = ExitStack()
         self._pool: Any = None
 
@@ -69,6 +75,7 @@ class Session:
         """
         known = self.ledger.recall("facts")
         if self._pool is None and known is not None:
+            self.form = self._bounded(Form(**known["form"]))
             return known
         self.open_workers()
         plan = self.plan
@@ -79,12 +86,22 @@ class Session:
             self.ledger.clear()
             known = None
         if known is None:
+            # The study keeps to it, because another way of training changes the last digits.
+            form = choose_form(
+                self._pool, plan.recipe, self._environment, self._workers, self._stack_limit
+            )
+            facts = {**facts, "form": form.to_dict()}
             # Only now: a configuration that could not even start must not bind the folder.
             bind_folder(plan.output, plan.identity())
             self.ledger.remember("facts", facts)
         else:
             self._check_unchanged(known, facts)
+            facts = {**facts, "form": known["form"]}
+        self.form = self._bounded(Form(**facts["form"]))
         return facts
+
+    def _bounded(self, form: Form) -> Form:
+        return form if self._stack_limit is None else form.bounded(self._stack_limit)
 
     def _check_unchanged(self, known: Mapping[str, Any], facts: Mapping[str, Any]) -> None:
         if known["data"] != facts["data"]:
@@ -127,5 +144,29 @@ class Session:
                     on_result(run, self.ledger[run.key])
         if missing:
             self.open_workers()
-            train(missing, self._pool, self._environment, arrived)
+            train(
+                missing,
+                self._pool,
+                self._environment,
+                arrived,
+                form=self.form,
+                workers=self._workers,
+            )
         return [self.ledger[run.key] for run in runs]
+
+
+def choose_form(
+    pool: Executor, recipe: Recipe, environment: Environment, workers: int, stack: int | None
+) -> Form:
+    """How to train a recipe's runs: the user's wish, or what a calibration finds the fastest.
+
+    Args:
+        pool: worker processes.
+        recipe, environment: what will be trained, and where.
+        workers: number of worker processes.
+        stack: most networks in a stack; 1 for none; None for no limit.
+    """
+    if stack == 1:
+        return Form(reason="--stack 1")
+    form = call(pool, tasks.calibrate, recipe, environment, workers)
+    return form if stack is None else form.bounded(stack)

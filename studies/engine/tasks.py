@@ -3,26 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
+from studies.engine.forms import Form
 from studies.engine.run import Environment, Recipe, Result, Run
 
 
-def run_one(run: Run, environment: Environment, checkpoint: Path | None = None) -> Result:
-    """See `studies.engine.worker.run_one`."""
+def run_group(runs: Sequence[Run], environment: Environment, form: Form) -> list[Result]:
+    """See `studies.engine.worker.run_group`."""
     from studies.engine import worker
 
-    return worker.run_one(run, environment, checkpoint)
+    return worker.run_group(runs, environment, form)
 
 
 def inspect(
     recipe: Recipe, environment: Environment, arms: Sequence[Mapping[str, Any]]
 ) -> dict[str, Any]:
-    """See `studies.engine.worker.inspect`."""
-    from studies.engine import worker
+    """See `studies.engine.inspection.inspect`."""
+    from studies.engine import inspection
 
-    return worker.inspect(recipe, environment, arms)
+    return inspection.inspect(recipe, environment, arms)
+
+
+def calibrate(recipe: Recipe, environment: Environment, workers: int) -> Form:
+    """See `studies.engine.calibration.calibrate`."""
+    from studies.engine import calibration
+
+    return calibration.calibrate(recipe, environment, workers)
 
 
 def use_one_thread() -> None:

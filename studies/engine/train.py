@@ -16,6 +16,8 @@ from typing import Any, TypeVar
 from datamodules.errors import DataError
 from studies.engine import tasks
 from studies.engine.errors import UserError
+from studies.engine.forms import ALONE, Form, gather
+from studies.engine.processes import prepare_environment
 from studies.engine.run import Environment, Result, Run
 
 Value = TypeVar("Value")
@@ -26,6 +28,9 @@ def train(
     pool: Executor,
     environment: Environment,
     on_result: Callable[[Run, Result], None] = lambda run, result: None,
+    *,
+    form: Form = ALONE,
+    workers: int = 1,
 ) -> list[Result]:
     """Train many runs; equal runs are trained once.
 
@@ -37,6 +42,8 @@ def train(
         pool: worker processes from `open_pool`.
         environment: where the data are and on what device to train.
         on_result: called in this process as each run ends, in the order in which they end.
+        form: how they are trained; see `studies.engine.calibration.calibrate`.
+        workers: number of worker processes in the pool.
 
     Returns:
         Results in the order of `runs`.
@@ -45,13 +52,14 @@ def train(
         UserError: a run that cannot be trained, or a worker process that died.
     """
     unique = {run.key: run for run in runs}
-    futures = {pool.submit(tasks.run_one, run, environment): run for run in unique.values()}
+    groups = gather(list(unique.values()), form, workers)
+    futures = [pool.submit(tasks.run_group, group, environment, form) for group in groups]
     results: dict[str, Result] = {}
     with _sentences(DataError):
         for future in as_completed(futures):
-            result = future.result()
-            results[result.key] = result
-            on_result(futures[future], result)
+            for result in future.result():
+                results[result.key] = result
+                on_result(unique[result.key], result)
     return [results[run.key] for run in runs]
 
 
@@ -89,11 +97,11 @@ def open_pool(workers: int) -> Iterator[Executor]:
     Args:
         workers: number of processes, >= 1.
     """
-    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    prepare_environment()
     kind = "forkserver" if sys.platform != "win32" else "spawn"
     context = multiprocessing.get_context(kind)
     if kind == "forkserver":
-        context.set_forkserver_preload(["studies.engine.worker"])
+        context.set_forkserver_preload(["studies.engine.worker", "studies.engine.calibration"])
     pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_start_worker)
     try:
         with _without_interrupts():

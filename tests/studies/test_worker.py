@@ -11,6 +11,8 @@ from datamodules import DataUnavailableError
 from initializers import Ternary
 from lightning_modules import Classifier
 from studies.engine import worker
+from studies.engine.data import load_data
+from studies.engine.inspection import inspect
 from studies.engine.run import Arm, Environment, Recipe, Result, Run
 
 CPU = Environment(accelerator="cpu")
@@ -50,7 +52,7 @@ def test_test_accuracy_is_that_of_the_saved_model(tmp_path: Path) -> None:
     result = worker.run_one(Run(RECIPE, arm, seed=1, test=True), CPU, tmp_path / "m.ckpt")
     model = Classifier.load_from_checkpoint(tmp_path / "m.ckpt", weights_only=True).eval()
     # The split and its normalisation are those of the run: train_limit comes after both.
-    data = worker.load_data(RECIPE, CPU)
+    data = load_data(RECIPE, CPU)
     x, y = data.tensors("test")
     with torch.no_grad():
         accuracy = (model(x).argmax(1) == y).double().mean().item()
@@ -83,8 +85,8 @@ def test_every_precision_trains(precision: str) -> None:
 def test_a_last_batch_of_one_with_batch_normalisation_is_named_before_training() -> None:
     recipe = dataclasses.replace(RECIPE, network="resnet20", train_limit=51)
     with pytest.raises(ValueError, match="would hold one example"):
-        worker.inspect(recipe, CPU, [dict(HE.initializer)])
-    worker.inspect(dataclasses.replace(recipe, train_limit=52), CPU, [dict(HE.initializer)])
+        inspect(recipe, CPU, [dict(HE.initializer)])
+    inspect(dataclasses.replace(recipe, train_limit=52), CPU, [dict(HE.initializer)])
 
 
 def test_memory_does_not_grow_with_the_number_of_runs() -> None:
@@ -101,7 +103,7 @@ def test_memory_does_not_grow_with_the_number_of_runs() -> None:
 
 def test_arms_of_a_seed_differ_only_in_their_weights() -> None:
     """With a vanishing learning rate the two twins see the same batches in the same order."""
-    data = [worker.load_data(RECIPE, CPU, seed=5).train_dataloader() for _ in range(2)]
+    data = [load_data(RECIPE, CPU, seed=5).train_dataloader() for _ in range(2)]
     for (x1, y1), (x2, y2) in zip(*data, strict=True):
         assert torch.equal(x1, x2)
         assert torch.equal(y1, y2)
@@ -109,14 +111,14 @@ def test_arms_of_a_seed_differ_only_in_their_weights() -> None:
 
 def test_options_reach_a_users_own_data() -> None:
     recipe = Recipe(f"{OWN}:PlainBlobs", f"{OWN}:Net", epochs=1, batch_size=20)
-    data = worker.load_data(recipe, Environment("/some/where", "cpu"), seed=4)
+    data = load_data(recipe, Environment("/some/where", "cpu"), seed=4)
     assert (data.batch_size, data.seed, data.root) == (20, 4, "/some/where")
 
 
 @pytest.mark.parametrize("data", ["Blobs", "PlainBlobs"])
 def test_own_data_and_network_by_import_path_are_reproducible(data: str) -> None:
     recipe = Recipe(f"{OWN}:{data}", f"{OWN}:Net", epochs=4, batch_size=20, lr=0.01)
-    facts = worker.inspect(recipe, CPU, [dict(HE.initializer)])
+    facts = inspect(recipe, CPU, [dict(HE.initializer)])
     assert facts["max_fan_in"] == 20
     assert facts["data"]["n_test"] == 60
     assert facts["parameters"] == 5 * 20 + 20 + 20 * 3 + 3
@@ -148,19 +150,19 @@ def test_own_data_and_network_by_import_path_are_reproducible(data: str) -> None
 def test_inspection_names_what_cannot_be_built(changes: dict[str, object], sentence: str) -> None:
     recipe = dataclasses.replace(RECIPE, **changes)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match=sentence) as raised:
-        worker.inspect(recipe, CPU, [dict(HE.initializer)])
+        inspect(recipe, CPU, [dict(HE.initializer)])
     assert "\n" not in str(raised.value)
 
 
 def test_inspection_names_an_accelerator_that_is_not_there() -> None:
     with pytest.raises(ValueError, match="--accelerator quantum"):
-        worker.inspect(RECIPE, Environment(accelerator="quantum"), [])
+        inspect(RECIPE, Environment(accelerator="quantum"), [])
 
 
 def test_missing_files_are_named_with_both_ways_out(tmp_path: Path) -> None:
     (tmp_path / "MNIST").write_text("in the way of a download")
     recipe = dataclasses.replace(RECIPE, data="mnist")
     with pytest.raises(DataUnavailableError, match="--data-root") as raised:
-        worker.inspect(recipe, Environment(str(tmp_path), "cpu"), [])
+        inspect(recipe, Environment(str(tmp_path), "cpu"), [])
     assert str(tmp_path) in str(raised.value)
     assert "train-images-idx3-ubyte" in str(raised.value)

@@ -1,0 +1,31 @@
+"""Stacks: several networks of one architecture as one module, trained in one step."""
+
+from lightning_modules.stacking.dense import DenseStack, refuse_other_than_chain
+from lightning_modules.stacking.networks import (
+    LayerStack,
+    NotStackableError,
+    StackedNetwork,
+    VmapStack,
+    refuse_unknown,
+)
+from lightning_modules.stacking.optimizer import StackedOptimizer, clip_each_
+
+STACKS: dict[str, type[StackedNetwork]] = {
+    "dense": DenseStack,
+    "layers": LayerStack,
+    "vmap": VmapStack,
+}
+"""The ways to stack a network, the most special and fastest first."""
+
+__all__ = [
+    "STACKS",
+    "DenseStack",
+    "LayerStack",
+    "NotStackableError",
+    "StackedNetwork",
+    "StackedOptimizer",
+    "VmapStack",
+    "clip_each_",
+    "refuse_other_than_chain",
+    "refuse_unknown",
+]

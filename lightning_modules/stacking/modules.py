@@ -1,0 +1,80 @@
+"""What all stacked modules share: parameters in rows, and members that come, go and leave."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from lightning_modules.stacking.rows import Rows
+
+
+class Stacked(nn.Module):
+    """The parameters and buffers of several equal modules, one row per member.
+
+    Parameters carry the names of the original; each is a matrix (members, width), see `Rows`.
+    Buffers have a leading dimension of members.
+
+    Args:
+        source: a module of the kind to be stacked; only its own parameters are taken, not those
+            of its children.
+        members: number of members.
+    """
+
+    def __init__(self, source: nn.Module, members: int) -> None:
+        super().__init__()
+        self.members = members
+        self.training = source.training
+        self._rows: dict[str, Rows] = {}
+        for name, value in source.named_parameters(recurse=False, remove_duplicate=False):
+            self._rows[name] = Rows(value.shape)
+            matrix = self._rows[name].zeros(members, value)
+            self.register_parameter(name, nn.Parameter(matrix, value.requires_grad))
+        for name, buffer in source.named_buffers(recurse=False, remove_duplicate=False):
+            self.register_buffer(name, torch.stack([buffer] * members))
+
+    def rows(self, name: str) -> Tensor:
+        """The members' parameters (members, *shape): a view."""
+        return self._rows[name].view(getattr(self, name))
+
+    def gradient_rows(self, name: str) -> Tensor:
+        """The gradients (members, *shape): a view of `.grad`, which is made if there is none."""
+        parameter = getattr(self, name)
+        if parameter.grad is None:
+            parameter.grad = torch.zeros_like(parameter)
+        return self._rows[name].view(parameter.grad)
+
+    def optional_rows(self, name: str) -> Tensor | None:
+        """The same, or None if the module has no such parameter (a layer without bias)."""
+        return self.rows(name) if name in self._rows else None
+
+    @torch.no_grad()
+    def exchange(
+        self, member: int, module: nn.Module, copy: Callable[[Tensor, Tensor], object]
+    ) -> None:
+        """Call `copy(row, value)` on each pair of a member's tensor here and in a module."""
+        for name in self._rows:
+            copy(self.rows(name)[member], getattr(module, name))
+        for name, buffer in self.named_buffers(recurse=False):
+            copy(buffer[member], getattr(module, name))
+
+    def keep(self, members: Sequence[int]) -> None:
+        """Keep only these members, in this order; gradients are dropped."""
+        keep_rows(self, members)
+        self.members = len(members)
+
+    def split(self, x: Tensor) -> Tensor:
+        """From activations (members * n, ...) to (members, n, ...): a view."""
+        return x.view(self.members, -1, *x.shape[1:])
+
+
+@torch.no_grad()
+def keep_rows(module: nn.Module, members: Sequence[int]) -> None:
+    """Keep only these rows of a module's own parameters and buffers; gradients are dropped."""
+    index = torch.tensor(members)
+    for parameter in module.parameters(recurse=False):
+        parameter.data = parameter.data[index.to(parameter.device)]
+        parameter.grad = None
+    for name, buffer in module.named_buffers(recurse=False):
+        setattr(module, name, buffer[index.to(buffer.device)])

@@ -1,0 +1,131 @@
+"""One optimiser step for all members of a stack, each with its own learning rate."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from itertools import groupby
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from lightning_modules.optimization import Optimization
+
+_STATE = {"sgd": ("momentum_buffer",), "adam": ("exp_avg", "exp_avg_sq")}
+_STATE["adamw"] = _STATE["adam"]
+
+
+class StackedOptimizer(Optimizer):
+    """SGD, Adam or AdamW on stacked parameters, by the kernels of PyTorch's fused optimisers.
+
+    The kernels are called directly: `torch.optim`'s own way to them takes longer than the update of
+    a small network. Each call takes the rows of neighbouring members with equal learning rates, so
+    order the members by learning rate. The parameter group's "lr" is a factor on all of them,
+    which a scheduler may set.
+
+    Args:
+        parameters: stacked parameters, members along the first dimension.
+        rates: learning rate of each member.
+        optimization: the rule and its other constants.
+    """
+
+    def __init__(
+        self,
+        parameters: Iterable[nn.Parameter],
+        rates: Sequence[float],
+        optimization: Optimization,
+    ) -> None:
+        self.rates = list(rates)
+        self.optimization = optimization
+        super().__init__([p for p in parameters if p.requires_grad], {"lr": 1.0})
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:
+        """Update all members once; parameters without gradient are left alone."""
+        result = None
+        if closure is not None:
+            with torch.enable_grad():
+                result = closure()
+        group = self.param_groups[0]
+        used = [parameter for parameter in group["params"] if parameter.grad is not None]
+        states = [self._state_of(parameter) for parameter in used]
+        for step in {id(state["step"]): state["step"] for state in states}.values():
+            step += 1
+        steps = [state["step"] for state in states]
+        names = _STATE[self.optimization.optimizer]
+        tensors = [
+            used,
+            [parameter.grad for parameter in used],
+            *([state[name] for state in states] for name in names),
+        ]
+        factor, start = float(group["lr"]), 0
+        for rate, equal in groupby(self.rates):
+            stop = start + len(list(equal))
+            if stop - start == len(self.rates):
+                self._update(tensors, steps, rate * factor)
+            elif steps:
+                part = [[tensor[start:stop] for tensor in column] for column in tensors]
+                self._update(part, steps, rate * factor)
+            start = stop
+        return result
+
+    def _state_of(self, parameter: nn.Parameter) -> dict[str, Any]:
+        state: dict[str, Any] = self.state[parameter]
+        if not state:
+            # One counter for all parameters: they take every step together.
+            counters = (other["step"] for other in self.state.values() if "step" in other)
+            state["step"] = next(counters, torch.zeros((), device=parameter.device))
+            for name in _STATE[self.optimization.optimizer]:
+                state[name] = torch.zeros_like(parameter)
+        return state
+
+    def _update(self, tensors: list[list[Tensor]], steps: list[Tensor], rate: float) -> None:
+        rule = self.optimization
+        common: dict[str, Any] = {
+            "lr": rate,
+            "weight_decay": rule.weight_decay,
+            "maximize": False,
+            "grad_scale": None,
+            "found_inf": None,
+        }
+        if rule.optimizer == "sgd":
+            if rule.momentum == 0:
+                tensors = [*tensors[:2], []]
+            # A first step from zero momentum is the same as one without.
+            torch._fused_sgd_(
+                *tensors,
+                momentum=rule.momentum,
+                dampening=0.0,
+                nesterov=False,
+                is_first_step=False,
+                **common,
+            )
+            return
+        kernel: Any = torch._fused_adamw_ if rule.optimizer == "adamw" else torch._fused_adam_
+        kernel(*tensors, [], steps, beta1=0.9, beta2=0.999, eps=1e-8, amsgrad=False, **common)
+
+    @torch.no_grad()
+    def keep(self, members: Sequence[int]) -> None:
+        """Keep only these members' state and learning rates, in this order."""
+        self.rates = [self.rates[member] for member in members]
+        for state in self.state.values():
+            for name, value in state.items():
+                if torch.is_tensor(value) and value.dim() > 0:
+                    state[name] = value[torch.tensor(members, device=value.device)]
+
+
+@torch.no_grad()
+def clip_each_(parameters: Sequence[nn.Parameter], largest: float) -> None:
+    """Scale each member's gradient down so that its joint L2 norm is at most `largest`.
+
+    The rule of `torch.nn.utils.clip_grad_norm_`, applied to every row by itself.
+    """
+    gradients = [p.grad for p in parameters if p.grad is not None]
+    # Row by row: a reduction over a matrix adds up in an order that depends on its shape.
+    members = zip(*(gradient.unbind(0) for gradient in gradients), strict=True)
+    norms = [torch.stack([torch.linalg.vector_norm(row) for row in rows]) for rows in members]
+    total = torch.stack([torch.linalg.vector_norm(norm) for norm in norms])
+    factor = torch.clamp(largest / (total + 1e-6), max=1.0)
+    for gradient in gradients:
+        gradient.mul_(factor.view(-1, *(1,) * (gradient.dim() - 1)).to(gradient.device))

@@ -1,0 +1,98 @@
+"""How a recipe is trained: alone or in stacks, and how runs are gathered into stacks."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import Any
+
+from studies.engine.run import Run, content_hash
+
+
+@dataclasses.dataclass(frozen=True)
+class Form:
+    """The way in which all runs of a recipe are trained on this device.
+
+    `kind` and `channels_last` decide in which order numbers are added up, and so the last digits
+    of a result; `size`, `blocks` and `mixed_seeds` do not.
+
+    Args:
+        kind: "alone", or a key of `lightning_modules.stacking.STACKS`.
+        size: most networks that take a step together, >= 1.
+        blocks: such sets of networks under one Trainer, which take turns epoch by epoch.
+        channels_last: whether images and filters are held with the channel as innermost dimension.
+        mixed_seeds: whether runs of different seeds may share a stack.
+        rate: measured model-steps per second of one process; 0 if it was not measured.
+        reason: why this form was chosen, for people.
+    """
+
+    kind: str = "alone"
+    size: int = 1
+    blocks: int = 1
+    channels_last: bool = False
+    mixed_seeds: bool = False
+    rate: float = 0.0
+    reason: str = ""
+
+    @property
+    def stacked(self) -> bool:
+        """Whether runs are trained as members of stacks."""
+        return self.kind != "alone"
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data; `Form(**data)` is the inverse."""
+        return dataclasses.asdict(self)
+
+    def bounded(self, size: int) -> Form:
+        """The same form with stacks of at most `size` networks: the same results."""
+        return dataclasses.replace(self, size=max(1, min(self.size, size)))
+
+    def describe(self) -> str:
+        """One line for people: what was chosen and why."""
+        layout = " in channels-last format" if self.channels_last else ""
+        if self.stacked:
+            how = _HOW[self.kind]
+            text = f"up to {self.size} networks in a stack, {how}{layout}"
+        else:
+            text = f"one by one{layout}"
+        return f"{text} ({self.reason})" if self.reason else text
+
+
+_HOW = {
+    "dense": "as batched matrix products",
+    "layers": "layer by layer",
+    "vmap": "by torch.func.vmap",
+}
+ALONE = Form()
+
+
+def gather(runs: Sequence[Run], form: Form, workers: int) -> list[list[Run]]:
+    """Split runs into the groups that are trained together.
+
+    Runs of a group share everything but arm and learning rate, and the seed unless the form
+    allows to mix seeds. Groups are about equally large, and if possible their number is a multiple
+    of that of the workers, so that all end at the same time.
+
+    Args:
+        runs: what to train.
+        form: how.
+        workers: processes that take groups.
+    """
+    if not form.stacked:
+        return [[run] for run in runs]
+    kinds: dict[str, list[Run]] = {}
+    for run in runs:
+        recipe = dataclasses.asdict(dataclasses.replace(run.effective_recipe, lr=1.0))
+        seed = None if form.mixed_seeds else run.seed
+        kinds.setdefault(content_hash([recipe, run.test, seed]), []).append(run)
+    groups = []
+    for kind in kinds.values():
+        # Neighbours with equal learning rates are updated by one kernel.
+        ordered = sorted(kind, key=lambda run: (run.effective_recipe.lr, run.seed))
+        count = -(-len(ordered) // (form.size * form.blocks))
+        if len(kinds) == 1:
+            count = min(len(ordered), -(-count // workers) * workers)
+        edges = [len(ordered) * i // count for i in range(count + 1)]
+        groups += [ordered[start:stop] for start, stop in pairwise(edges)]
+    return groups
