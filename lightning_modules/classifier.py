@@ -14,6 +14,7 @@ from torchmetrics.classification import MulticlassAccuracy
 
 from initializers import Initializer, InitRecord, get_initializer
 from lightning_modules.loss_sums import LossSums
+from lightning_modules.memory_format import in_channels_last, use_channels_last
 from lightning_modules.networks import build_network, plain_spec
 from lightning_modules.optimization import Optimization
 
@@ -176,9 +177,7 @@ class Classifier(pl.LightningModule):
         """Logits (n, num_classes) of a batch (n, *input_shape)."""
         if self.network is None:
             raise ValueError("Classifier: give input_shape and num_classes, or attach data first.")
-        if self.channels_last and x.dim() == 4:
-            x = x.contiguous(memory_format=torch.channels_last)
-        logits: Tensor = self.network(x)
+        logits: Tensor = self.network(in_channels_last(x) if self.channels_last else x)
         return logits
 
     # Training
@@ -190,7 +189,7 @@ class Classifier(pl.LightningModule):
         if not self._initialized:
             self.initialize()
         if self.channels_last and self.network is not None:
-            self.network.to(memory_format=torch.channels_last)
+            use_channels_last(self.network)
         # Lightning's learning-rate finder leaves its answer in the hyperparameters.
         self.optimization = replace(self.optimization, lr=float(self.hparams["lr"]))
         optimizer = self.optimization.build_optimizer(self.parameters())

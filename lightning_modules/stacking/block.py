@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from lightning_modules.memory_format import in_channels_last
 from lightning_modules.optimization import Optimization
 from lightning_modules.stacking.dense import DenseStack
 from lightning_modules.stacking.networks import StackedNetwork
@@ -48,9 +49,7 @@ class Block(nn.Module):
         """Logits (members, n, classes) of inputs (members, n, *shape) or, for all, (n, *shape)."""
         members = len(self.positions)
         inputs = x.flatten(0, 1)
-        if self.channels_last and inputs.dim() == 4:
-            inputs = inputs.contiguous(memory_format=torch.channels_last)
-        logits: Tensor = self.network(inputs)
+        logits: Tensor = self.network(in_channels_last(inputs) if self.channels_last else inputs)
         return logits.view(members, x.shape[1], -1)
 
     def differentiate(

@@ -18,6 +18,7 @@ from torch.nn import functional
 
 from initializers import HeNormal
 from lightning_modules import Optimization, build_network
+from lightning_modules.memory_format import in_channels_last, use_channels_last
 from lightning_modules.stacking import (
     STACKS,
     DenseStack,
@@ -201,15 +202,15 @@ class Bench:
     def alone(self, channels_last: bool, dtype: torch.dtype | None = None) -> Trained:
         """One network by itself."""
         network = self._initialised(0, dtype)
-        layout = torch.channels_last if channels_last else torch.contiguous_format
-        network.to(memory_format=layout)
+        if channels_last:
+            use_channels_last(network)
         optimizer = self._rule.build_optimizer(network.parameters())
         x = self._x.to(dtype or self._dtype)
 
         def step() -> Tensor:
             optimizer.zero_grad()
             with self._autocast():
-                inputs = x.contiguous(memory_format=layout) if x.dim() == 4 else x
+                inputs = in_channels_last(x) if channels_last else x
                 loss = self._rule.loss(network(inputs), self._y)
             loss.backward()  # type: ignore[no-untyped-call]
             self._rule.clip(network.parameters())
@@ -230,15 +231,14 @@ class Bench:
         parameters = list(stack.parameters())
         optimizer = StackedOptimizer(parameters, [self._rule.lr] * size, self._rule)
         x = self._x.to(dtype or self._dtype)
-        layout = torch.channels_last if channels_last else torch.contiguous_format
 
         def differentiated() -> Tensor:
             optimizer.zero_grad()
             inputs = x.expand(size, *x.shape).flatten(0, 1)
             y = self._y.expand(size, *self._y.shape).flatten(0, 1)
             with self._autocast():
-                if x.dim() == 4:
-                    inputs = inputs.contiguous(memory_format=layout)
+                if channels_last:
+                    inputs = in_channels_last(inputs)
                 losses = functional.cross_entropy(
                     stack(inputs), y, reduction="none", label_smoothing=self._rule.label_smoothing
                 )
