@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import hashlib
 import json
 from collections.abc import Mapping
@@ -98,12 +99,12 @@ class Run:
     seed: int
     test: bool = False
 
-    @property
+    @functools.cached_property
     def effective_recipe(self) -> Recipe:
         """The recipe with the arm's overrides."""
         return dataclasses.replace(self.recipe, **self.arm.overrides)
 
-    @property
+    @functools.cached_property
     def key(self) -> str:
         """Content hash (16 hex digits): equal keys mean equal results on one machine.
 

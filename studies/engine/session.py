@@ -127,15 +127,17 @@ class Session:
             on_result: called for every run of the list, those from the ledger included.
         """
         missing = [run for run in runs if run.key not in self.ledger]
+        equal: dict[str, list[Run]] = {}
+        for run in missing:
+            equal.setdefault(run.key, []).append(run)
         self.progress.advance(len(runs) - len(missing), trained=False)
 
         def arrived(run: Run, result: Result) -> None:
             self.ledger.add(result)
             self.trained += 1
-            equal = [other for other in missing if other.key == run.key]
-            self.progress.advance(len(equal))
+            self.progress.advance(len(equal[run.key]))
             if on_result is not None:
-                for other in equal:
+                for other in equal[run.key]:
                     on_result(other, result)
 
         if on_result is not None:

@@ -103,12 +103,14 @@ def open_pool(workers: int) -> Iterator[Executor]:
     if kind == "forkserver":
         context.set_forkserver_preload(["studies.engine.worker", "studies.engine.calibration"])
     pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_start_worker)
+    # The server answers only when it has imported everything: a thread waits for it.
+    starter = threading.Thread(target=_start_first, args=(pool,), name="start of the workers")
+    starter.start()
     try:
-        with _without_interrupts():
-            pool.submit(_warm_up)
         yield pool
         pool.shutdown()
     except BaseException:
+        starter.join()
         # Children first: one that is still starting would miss what the pool shares with it.
         children = multiprocessing.active_children()
         for child in children:
@@ -128,26 +130,15 @@ def default_workers(accelerator: str = "auto") -> int:
     return os.cpu_count() or 1
 
 
-@contextmanager
-def _without_interrupts() -> Iterator[None]:
-    """Start processes that never see Ctrl-C: it reaches the whole group, and this one decides.
+def _start_first(pool: Executor) -> None:
+    """Start the server process and the first worker.
 
-    A Ctrl-C meanwhile counts afterwards. The mask is what new processes inherit; it does not keep
-    the signal from this one, where other threads may take it.
+    They inherit this thread's mask, and so never see Ctrl-C: it reaches the whole process group,
+    and the main process decides what happens.
     """
-    if threading.current_thread() is not threading.main_thread() or sys.platform == "win32":
-        yield
-        return
-    caught: list[int] = []
-    handler = signal.signal(signal.SIGINT, lambda number, frame: caught.append(number))
-    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
-        signal.signal(signal.SIGINT, handler)
-    if caught:
-        raise KeyboardInterrupt
+    if sys.platform != "win32":
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    pool.submit(_warm_up)
 
 
 def _warm_up() -> None:
