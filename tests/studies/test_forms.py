@@ -70,7 +70,7 @@ def test_groups_are_equally_large_and_a_multiple_of_the_workers(
 def test_a_group_shares_all_but_arm_learning_rate_and_seed(mixed_seeds: bool, workers: int) -> None:
     runs = [
         *runs_of(5, 3),
-        *runs_of(5, 3, lr=0.01),
+        *runs_of(4, 3, lr=0.01),
         *runs_of(5, 3, test=False),
         *runs_of(5, 3, batch_size=25),
         *runs_of(4, 2, lr=0.01, weight_decay=1e-3),
@@ -156,18 +156,16 @@ def test_blocks_with_dropout_draw_what_a_lone_network_draws() -> None:
     """A user's network and plain loaders, which both draw from the global generator."""
     own = "tests.studies.own_parts"
     recipe = dataclasses.replace(
-        RECIPE, data=f"{own}:PlainBlobs", network=f"{own}:Net", train_limit=None, batch_size=20,
+        RECIPE,
+        data=f"{own}:PlainBlobs",
+        network=f"{own}:Net",
+        train_limit=None,
         precision="64-true",
-    )  # fmt: skip
-    # The data come as float32, and float64 ones from a user are not converted for anybody.
-    recipe = dataclasses.replace(recipe, precision="32-true")
+    )
     runs = [Run(recipe, arm, seed=4, test=True) for arm in (HE, GLOROT, TWIN)]
     stacked = worker.run_group(runs, CPU, Form("layers", size=2))
     for run, result in zip(runs, stacked, strict=True):
-        alone = worker.run_one(run, CPU)
-        for ours, theirs in zip(result.history, alone.history, strict=True):
-            assert ours["train_loss"] == pytest.approx(theirs["train_loss"], rel=1e-4)
-        assert result.initialization == alone.initialization
+        close(result, worker.run_one(run, CPU), rel=1e-10, images=0)
 
 
 def test_test_figures_are_there_only_if_asked_for() -> None:

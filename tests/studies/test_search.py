@@ -89,16 +89,18 @@ def test_every_family_gets_the_same_number_of_trials_and_starts_at_its_textbook_
         own = [trial for label, trial in trials if label == family]
         assert len(own) == 10
         assert own[0].values["scale"] == 1.0
-        assert all(len(trial.results) == 3 for trial in own if trial.state == "complete")
+        whole = [t for t in own if t.state == "complete" and not t.diverged]
+        assert all(len(trial.results) == 3 for trial in whole)
 
 
 def test_space_resolves_the_sparse_end_on_a_log_scale() -> None:
     _, trials = conduct(plan(40), InMemoryStorage(), Training())
-    densities = [t.values["density"] for label, t in trials if label == "ternary"][1:8]
+    densities = [t.values["density"] for label, t in trials if label == "ternary"][1:]
     assert all(1 / MAX_FAN_IN <= d <= 1 for d in densities)
-    startup = [math.log(d) / math.log(1 / MAX_FAN_IN) for d in densities]
-    # Uniform on the log scale: seven independent draws fall to either side of the middle.
-    assert min(startup) < 0.5 < max(startup)
+    places = [math.log(d) / math.log(1 / MAX_FAN_IN) for d in densities]
+    # 0 is dense, 1 the sparsest; both ends are visited early.
+    assert min(places[:8]) < 1 / 3
+    assert max(places[:8]) > 2 / 3
 
 
 def test_tuned_arm_is_the_best_complete_trial() -> None:

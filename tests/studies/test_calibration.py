@@ -1,0 +1,247 @@
+"""Which form of training is chosen, and what the choice rests on. Timings are not tested."""
+
+import dataclasses
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from concurrent.futures import Executor
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from lightning_modules import build_network
+from studies.engine import calibration, memory
+from studies.engine.forms import Form
+from studies.engine.processes import prepare_environment
+from studies.engine.run import Recipe
+from studies.engine.session import choose_form
+from studies.engine.train import call, open_pool
+from tests.studies.stack_parts import CPU, HERE, RECIPE, agrees, bench, calibrated, settings
+
+TANH = "mlp:hidden=32-16,activation=tanh"
+NET = "tests.studies.own_parts:Net"
+SMALL_STEPS = dataclasses.replace(RECIPE, network="mlp:hidden=20")
+
+
+@pytest.fixture(scope="module")
+def pool() -> Iterator[Executor]:
+    with open_pool(1) as opened:
+        yield opened
+
+
+def recipe(network: str) -> Recipe:
+    return dataclasses.replace(RECIPE, network=network)
+
+
+@pytest.mark.parametrize(
+    ("network", "kind"),
+    [
+        ("lenet_300_100", "dense"),
+        ("mlp:hidden=20-10,bias=False", "dense"),
+        (TANH, "layers"),
+        ("conv2", "layers"),
+        (NET, "layers"),
+        (f"{HERE}:Perceptron", "layers"),
+        (f"{HERE}:Scaled", "vmap"),
+    ],
+)
+def test_the_kind_of_stack_follows_from_the_modules(network: str, kind: str) -> None:
+    assert bench(network).kind() == (kind, "")
+
+
+def test_a_stack_in_mixed_precision_is_made_layer_by_layer() -> None:
+    mixed = dataclasses.replace(RECIPE, precision="bf16-mixed")
+    data = calibration.load_data(mixed, CPU)
+    assert calibration.Bench(mixed, data, torch.device("cpu")).kind() == ("layers", "")
+
+
+def test_a_network_that_nothing_can_stack_is_trained_alone_and_says_why(
+    pool: Executor, tmp_path: Path
+) -> None:
+    kind, reason = bench(f"{HERE}:Branching").kind()
+    assert kind is None
+    assert reason.startswith("middle (Scale) has parameters of its own, and torch.func.vmap fails")
+    assert "\n" not in reason
+    form = call(pool, calibrated, tmp_path, recipe(f"{HERE}:Branching"))
+    assert (form.kind, form.size, form.reason) == ("alone", 1, reason)
+    assert form.rate > 0
+
+
+@pytest.mark.parametrize(
+    ("network", "kind", "channels_last", "expected"),
+    [
+        ("lenet_300_100", "dense", False, True),
+        ("lenet_300_100", "layers", False, True),
+        (TANH, "layers", False, True),
+        (NET, "layers", False, True),
+        ("conv2", "layers", False, True),
+        ("conv2", "layers", True, True),
+        (f"{HERE}:Centred", "layers", False, False),
+    ],
+)
+def test_members_agree_with_lone_networks_unless_they_meet(
+    pool: Executor, network: str, kind: str, channels_last: bool, expected: bool
+) -> None:
+    assert call(pool, agrees, network, kind, channels_last) is expected
+
+
+def test_own_parameters_agree_by_vmap() -> None:
+    """To rounding; for equal bits of a stack of one and of several, vmap gives no promise."""
+    rows = bench(f"{HERE}:Scaled")
+    device = torch.device("cpu")
+    single, stack = rows.alone(False, torch.float64), rows.stack("vmap", 2, False, torch.float64)
+    for _ in range(3):
+        single.step()
+        stack.step()
+    torch.testing.assert_close(stack.weights(), single.weights(), rtol=1e-9, atol=1e-11)
+    assert stack.weights().device == device
+
+
+def test_networks_that_would_meet_in_a_sum_are_never_stacked_by_layers(
+    pool: Executor, tmp_path: Path
+) -> None:
+    assert bench(f"{HERE}:Centred").kind() == ("layers", "")
+    assert call(pool, calibrated, tmp_path, recipe(f"{HERE}:Centred")).kind in ("alone", "vmap")
+
+
+def test_a_small_perceptron_is_stacked_and_the_choice_remembered(
+    pool: Executor, tmp_path: Path
+) -> None:
+    form = call(pool, calibrated, tmp_path, RECIPE)
+    assert form.kind == "dense"
+    assert form.size >= 2
+    assert form.mixed_seeds
+    assert not form.channels_last
+    assert form.rate > 0
+    assert "steps/s in stacks" in form.reason
+    (file,) = (tmp_path / "ternary-studies" / "calibration").iterdir()
+    text = file.read_text()
+    assert Form(**json.loads(text)["form"]) == form
+    assert str(Path.home()) not in text
+    assert str(tmp_path) not in text
+    assert str(Path(__file__).parents[2]) not in text
+
+    # The rate in the file shows that a second call reads and does not measure.
+    written = json.loads(text)
+    written["form"]["rate"] = 123.0
+    file.write_text(json.dumps(written))
+    again = call(pool, calibrated, tmp_path, RECIPE)
+    assert again == dataclasses.replace(form, rate=123.0)
+    assert call(pool, calibrated, tmp_path, RECIPE, workers=2) == again
+    # Neither learning rate nor number of examples shape a step.
+    same = dataclasses.replace(RECIPE, lr=0.01, train_limit=200)
+    assert call(pool, calibrated, tmp_path, same) == again
+    assert len(list(file.parent.iterdir())) == 1
+
+    other = dataclasses.replace(RECIPE, batch_size=25)
+    assert call(pool, calibrated, tmp_path, other).rate != 123.0
+    assert len(list(file.parent.iterdir())) == 2
+
+
+def test_a_form_comes_out_for_a_network_with_dropout_and_keeps_its_seeds_apart(
+    pool: Executor, tmp_path: Path
+) -> None:
+    assert bench(NET).draws
+    assert not bench(TANH).draws
+    form = call(pool, calibrated, tmp_path, recipe(NET))
+    assert form.kind in ("layers", "alone")
+    assert form.rate > 0
+    assert not form.mixed_seeds
+
+
+def test_a_form_comes_out_for_convolutions(pool: Executor, tmp_path: Path) -> None:
+    form = call(pool, calibrated, tmp_path, recipe("conv2"))
+    assert form.kind in ("layers", "alone")
+    assert form.rate > 0
+    assert form.reason
+    assert bench("conv2").has_images
+    assert not bench("lenet_300_100").has_images
+
+
+def test_too_little_memory_for_two_networks_is_the_reason_to_train_alone(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(calibration, "available_memory", lambda device: 100_000)
+    form = calibrated(tmp_path, SMALL_STEPS)
+    assert (form.kind, form.size) == ("alone", 1)
+    assert form.reason == "two networks at once would not fit into the memory"
+    assert form.rate > 0
+
+
+def test_memory_bounds_the_size_of_a_stack_and_is_shared_by_the_workers(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    rows = bench("lenet_300_100")
+    network = build_network("lenet_300_100", input_shape=(1, 8, 8), num_classes=10)
+    needed = memory.step_memory(rows.alone(False).step, network)
+    # Half of the memory is for all workers together: five networks, or two for each of two.
+    monkeypatch.setattr(calibration, "available_memory", lambda device: 10 * needed + 100)
+    form = calibrated(tmp_path / "one", RECIPE)
+    assert form.size * form.blocks <= 5
+    form = calibrated(tmp_path / "two", RECIPE, workers=2)
+    assert form.size * form.blocks <= 2
+    shutil.rmtree(tmp_path / "two")
+
+
+def test_a_limit_of_one_asks_no_calibration(pool: Executor) -> None:
+    assert choose_form(pool, RECIPE, CPU, 1, 1) == Form(reason="--stack 1")
+
+
+def test_memory_of_a_step_lies_between_parameters_and_what_is_written_down() -> None:
+    rows, n = bench("lenet_300_100"), RECIPE.batch_size
+    network = build_network("lenet_300_100", input_shape=(1, 8, 8), num_classes=10)
+    weights = 4 * sum(p.numel() for p in network.parameters())
+    assert weights == 4 * (64 * 300 + 300 + 300 * 100 + 100 + 100 * 10 + 10)
+    # Inputs, both hidden layers before and after the ReLU, logits, their logarithms, labels.
+    activations = 4 * n * (64 + 2 * 300 + 2 * 100 + 2 * 10) + 8 * n
+    needed = memory.step_memory(rows.alone(False).step, network)
+    assert 4 * weights + 2 * 4 * n * (300 + 100) <= needed
+    assert needed <= 4 * weights + 2 * (activations + weights) + 1000
+
+
+def test_memory_of_a_step_counts_each_activation_once() -> None:
+    layer = nn.Linear(10, 20, bias=False)
+    x = torch.zeros(7, 10)
+
+    def step() -> Tensor:
+        hidden = layer(x).sigmoid()  # keeps x, and its own output
+        return (hidden * hidden).sum()  # keeps that output, twice
+
+    assert memory.step_memory(step, layer) == 4 * 4 * 200 + 2 * 4 * (7 * 10 + 7 * 20)
+
+
+def test_available_memory_is_some_of_what_the_machine_has() -> None:
+    physical = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    assert 0 < memory.available_memory(torch.device("cpu")) <= physical
+
+
+def test_the_limit_of_a_container_counts(tmp_path: Path) -> None:
+    assert memory._limit(tmp_path) is None
+    (tmp_path / "memory.current").write_text("300\n")
+    (tmp_path / "memory.max").write_text("max\n")
+    assert memory._limit(tmp_path) is None
+    (tmp_path / "memory.max").write_text("1000\n")
+    assert memory._limit(tmp_path) == 700
+
+
+def test_settings_of_the_processes_are_defaults_that_a_user_can_change(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(os, "environ", {"OMP_NUM_THREADS": "3", "HOME": "/nowhere"})
+    prepare_environment()
+    assert os.environ["OMP_NUM_THREADS"] == "3"
+    assert os.environ["MKL_CBWR"] == "AUTO"
+    assert int(os.environ["MALLOC_MMAP_THRESHOLD_"]) >= 2**20
+    monkeypatch.setattr(os, "environ", {"MKL_CBWR": "COMPATIBLE"})
+    prepare_environment()
+    assert (os.environ["OMP_NUM_THREADS"], os.environ["MKL_CBWR"]) == ("1", "COMPATIBLE")
+
+
+def test_worker_processes_have_the_settings(pool: Executor) -> None:
+    names = ("OMP_NUM_THREADS", "MKL_CBWR", "MALLOC_TRIM_THRESHOLD_")
+    expected = {name: os.environ[name] for name in names}  # set by `open_pool`, or by the user
+    assert call(pool, settings, names) == expected
+    assert call(pool, torch.get_num_threads) == int(expected["OMP_NUM_THREADS"])
