@@ -4,7 +4,7 @@ from lightning_modules.classifier import Classifier
 from lightning_modules.networks import build_network, network_names
 from lightning_modules.optimization import OPTIMIZERS, SCHEDULES, Optimization
 from lightning_modules.stacked_classifier import Member, StackedClassifier
-from lightning_modules.stacking.batches import StackedBatches
+from lightning_modules.stacking.batches import StackedBatches, StackedData
 from lightning_modules.whole_epoch import WholeEpoch, WholeEpochClassifier
 
 __all__ = [
@@ -15,6 +15,7 @@ __all__ = [
     "Optimization",
     "StackedBatches",
     "StackedClassifier",
+    "StackedData",
     "WholeEpoch",
     "WholeEpochClassifier",
     "build_network",

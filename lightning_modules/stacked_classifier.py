@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import nullcontext
@@ -12,6 +13,7 @@ from typing import Any, cast
 import lightning.pytorch as pl
 import torch
 from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
 from torch.optim.lr_scheduler import LambdaLR
 
 from initializers import Initializer, InitRecord
@@ -88,6 +90,8 @@ class StackedClassifier(pl.LightningModule):
         channels_last: bool = False,
     ) -> None:
         super().__init__()
+        if not members:
+            raise ValueError("StackedClassifier: give at least one member.")
         self.automatic_optimization = False
         self.members = tuple(members)
         self.optimization = optimization or Optimization()
@@ -95,6 +99,7 @@ class StackedClassifier(pl.LightningModule):
         self.tested: list[dict[str, float]] = [{} for _ in members]
         self.diverged = [False for _ in members]
         self.records: list[InitRecord | None] = []
+        self._leaving: set[int] = set()
         self._spec = network
         self._data: dict[str, Any] = {
             "input_shape": tuple(input_shape),
@@ -148,7 +153,8 @@ class StackedClassifier(pl.LightningModule):
             raise ValueError(f"Member {position} has left the stack; {self.active} are in it.")
         member = self.members[position]
         rule: dict[str, Any] = self.optimization.to_dict() | {"lr": self._rate(position)}
-        model = Classifier(self._spec, member.initializer, **rule, seed=member.seed, **self._data)
+        network = copy.deepcopy(self._spec)
+        model = Classifier(network, member.initializer, **rule, seed=member.seed, **self._data)
         model.initialize()
         assert model.network is not None
         model.network.to(block.stacked[0])
@@ -158,14 +164,19 @@ class StackedClassifier(pl.LightningModule):
         return model
 
     def leave(self, positions: Iterable[int]) -> None:
-        """Take members out of the stack, between two epochs; their histories stay.
+        """Take members out of the stack at the end of the epoch; their histories stay.
 
-        When none is left, training stops.
+        For callbacks, at any time. When none is left, training stops.
 
         Args:
             positions: places in `members`.
         """
-        gone = set(positions)
+        self._leaving.update(positions)
+
+    def _let_go(self) -> None:
+        gone, self._leaving = self._leaving, set()
+        if not gone:
+            return
         for block, optimizer in zip(self._blocks(), self._optimizers(), strict=True):
             rows = [row for row, position in enumerate(block.positions) if position not in gone]
             if len(rows) < len(block.positions):
@@ -202,6 +213,11 @@ class StackedClassifier(pl.LightningModule):
         self.diverged = list(saved["diverged"])
         self.records = self.records or [None] * len(self.members)
 
+    def setup(self, stage: str) -> None:
+        """Initialise the members for a test without training; else the optimiser's hook does."""
+        if stage != "fit" and not self.records:
+            self.initialize()
+
     # Training
 
     def configure_optimizers(self) -> Any:
@@ -220,13 +236,23 @@ class StackedClassifier(pl.LightningModule):
         ]
         if self.optimization.is_constant:
             return optimizers
-        epochs = int(self.trainer.estimated_stepping_batches)  # also makes the Trainer load
-        steps = cast(StackedBatches, self.trainer.train_dataloader).steps
+        self.trainer.fit_loop.setup_data()  # else there are no loaders yet
+        steps, epochs = cast(StackedBatches, self.trainer.train_dataloader).steps, self._epochs()
 
         def factor(step: int) -> float:
             return self.optimization.factor(step, steps, steps * epochs)
 
         return optimizers, [LambdaLR(optimizer, factor) for optimizer in optimizers]
+
+    def _epochs(self) -> int:
+        epochs = self.trainer.max_epochs
+        if epochs is None or epochs < 1:
+            raise ValueError(
+                f"StackedClassifier: schedule {self.optimization.schedule!r} with warm-up "
+                f"{self.optimization.warmup_epochs:g} needs to know the length of the training; "
+                "give the Trainer max_epochs."
+            )
+        return epochs
 
     def transfer_batch_to_device(self, batch: Any, device: torch.device, idx: int) -> Any:
         """Leave an epoch's loaders as they are; their batches move one by one."""
@@ -236,10 +262,32 @@ class StackedClassifier(pl.LightningModule):
 
     def forward(self, x: Tensor) -> Tensor:
         """Logits (members, n, num_classes) of one batch (n, *input_shape) that all members see."""
-        return torch.cat([block(_for_all(block, x)) for block in self._blocks()])
+        blocks = [block for block in self._blocks() if block.positions]
+        return torch.cat([block(_for_all(block, x)) for block in blocks])
+
+    def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
+        """Take over the averaging of gradients: all steps of an epoch are one call to DDP."""
+        wrapper = self.trainer.strategy.model
+        if isinstance(wrapper, DistributedDataParallel):
+            wrapper.require_backward_grad_sync = False
+
+    def _average(self, block: Block) -> None:
+        """Average a step's gradients over the processes."""
+        if self.trainer.world_size > 1:
+            for parameter in block.stacked:
+                if parameter.grad is not None:
+                    torch.distributed.all_reduce(parameter.grad)
+                    parameter.grad /= self.trainer.world_size
+
+    def _reduce(self, value: Tensor) -> Tensor:
+        """The sum over all processes of a float64 tensor, on the CPU."""
+        if self.trainer.world_size > 1:
+            value = self.trainer.strategy.reduce(value.to(self.device), reduce_op="sum")
+        return value.cpu()
 
     def on_train_epoch_start(self) -> None:
         """Start the epoch's sums: tensors on the device until the epoch ends."""
+        self._let_go()
         smoothing = self.optimization.label_smoothing
         self._train = [StackSums(smoothing) for _ in self.blocks]
         self._measured = [StackSums() for _ in self.blocks]
@@ -267,6 +315,7 @@ class StackedClassifier(pl.LightningModule):
             x, y = self._gathered(batch, block)
             logits = block.differentiate(x, y, self.manual_backward, mixed=mixed)
             sums.add(logits, y)
+            self._average(block)
             # The Trainer's autocast region spans this whole loop; it is meant for forward only.
             with torch.autocast(kind, enabled=False) if mixed else nullcontext():
                 if clip > 0:
@@ -289,16 +338,16 @@ class StackedClassifier(pl.LightningModule):
         """Take the epoch's figures off the device; members that diverged leave."""
         gone = []
         for block, train, measured in zip(self._blocks(), self._train, self._measured, strict=True):
-            validated = measured.figures("val") or [{} for _ in block.positions]
-            trained = train.figures("train")
+            validated = measured.figures("val", self._reduce) or [{} for _ in block.positions]
+            trained = train.figures("train", self._reduce)
             for position, first, second in zip(block.positions, trained, validated, strict=True):
                 epoch = first | second
                 self.histories[position].append(epoch)
                 if not all(math.isfinite(value) for value in epoch.values()):
                     self.diverged[position] = True
                     gone.append(position)
-        if gone:
-            self.leave(gone)
+        self.leave(gone)
+        self._let_go()
 
     # Evaluation
 
@@ -325,7 +374,9 @@ class StackedClassifier(pl.LightningModule):
     def on_test_epoch_end(self) -> None:
         """Set `tested`."""
         for block, sums in zip(self._blocks(), self._sums, strict=True):
-            for position, figures in zip(block.positions, sums.figures("test"), strict=False):
+            for position, figures in zip(
+                block.positions, sums.figures("test", self._reduce), strict=False
+            ):
                 self.tested[position] = figures
 
     def _evaluate(self, batch: Batch) -> None:

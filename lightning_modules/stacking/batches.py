@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any, cast
 
+import lightning.pytorch as pl
+
 from lightning_modules.whole_epoch import Batch, Batches
 
 
@@ -47,3 +49,40 @@ class StackedBatches:
                 cast(Any, sampler).set_epoch(self._epoch)
         for batches in zip(*chosen.values(), strict=True):
             yield dict(zip(chosen, batches, strict=True))
+
+
+class StackedData(pl.LightningDataModule):
+    """The data of a stack for a Trainer: one DataModule per seed, of the same data set.
+
+    Validation and test batches are those of the first.
+
+    Args:
+        modules: DataModule by seed.
+    """
+
+    def __init__(self, modules: Mapping[int, pl.LightningDataModule]) -> None:
+        super().__init__()
+        self.modules = dict(modules)
+        self._first = next(iter(self.modules.values()))
+
+    def prepare_data(self) -> None:
+        """Download what is missing, once."""
+        self._first.prepare_data()
+
+    def setup(self, stage: str) -> None:
+        """Set up all modules for this Trainer, which knows the processes that share the data."""
+        for module in self.modules.values():
+            module.trainer = self.trainer
+            module.setup(stage)
+
+    def train_dataloader(self) -> StackedBatches:
+        """The training batches of all seeds."""
+        return StackedBatches({seed: m.train_dataloader() for seed, m in self.modules.items()})
+
+    def val_dataloader(self) -> Any:
+        """The validation batches."""
+        return self._first.val_dataloader()
+
+    def test_dataloader(self) -> Any:
+        """The test batches."""
+        return self._first.test_dataloader()

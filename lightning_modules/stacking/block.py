@@ -97,6 +97,9 @@ def _each_loss(logits: Tensor, y: Tensor, smoothing: float) -> Tensor:
     return loss
 
 
+Reduce = Callable[[Tensor], Tensor]
+
+
 class StackSums:
     """Losses and hits of every member, on the device until they are asked for.
 
@@ -134,19 +137,25 @@ class StackSums:
         self._losses += losses.mean(dim=2).unbind(1)
         self._hits.append((logits.argmax(dim=3) == y).sum(dim=(1, 2)))
 
-    def figures(self, stage: str) -> list[dict[str, float]]:
-        """For each member its mean loss per example and its accuracy; empty without batches."""
+    def figures(self, stage: str, reduce: Reduce) -> list[dict[str, float]]:
+        """For each member its mean loss per example and its accuracy; empty without batches.
+
+        Args:
+            stage: prefix of the names.
+            reduce: sums a float64 tensor over the processes and returns it on the CPU.
+        """
         self._look()
         if not self._losses:
             return []
-        count = sum(self._sizes)
         sizes = torch.tensor(self._sizes, dtype=torch.float64)
         losses = torch.stack(self._losses, dim=1).cpu().double()
-        hits = torch.stack(self._hits).sum(dim=0).tolist()
-        means = [float((row * sizes).sum()) / count for row in losses]
+        totals = torch.stack([(row * sizes).sum() for row in losses])
+        hits = torch.stack(self._hits).sum(dim=0).cpu().double()
+        loss, hit, count = reduce(torch.stack((totals, hits, sizes.sum().expand_as(hits))))
+        names = (f"{stage}_loss", f"{stage}_accuracy")
         return [
-            {f"{stage}_loss": loss, f"{stage}_accuracy": hit / count}
-            for loss, hit in zip(means, hits, strict=True)
+            dict(zip(names, pair, strict=True))
+            for pair in zip((loss / count).tolist(), (hit / count).tolist(), strict=True)
         ]
 
 

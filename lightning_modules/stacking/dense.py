@@ -153,6 +153,11 @@ def refuse_other_than_chain(network: nn.Module) -> None:
             raise NotStackableError(f"a {type(link).__name__} is no Linear layer, ReLU or Flatten")
         if isinstance(link, nn.Flatten) and (link.start_dim, link.end_dim) != (1, -1):
             raise NotStackableError("a Flatten keeps more than the first dimension")
+    layers = [link for link in links if isinstance(link, nn.Linear)]
+    if len(set(layers)) < len(layers):
+        raise NotStackableError("a Linear layer is used twice")
+    if not all(parameter.requires_grad for parameter in network.parameters()):
+        raise NotStackableError("some parameters are frozen")
     kinds = [type(link) for link in links if type(link) is not nn.Identity]
     inner = kinds[kinds.index(nn.Linear) :] if nn.Linear in kinds else []
     if (

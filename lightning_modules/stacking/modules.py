@@ -72,7 +72,7 @@ class Stacked(nn.Module):
 @torch.no_grad()
 def keep_rows(module: nn.Module, members: Sequence[int]) -> None:
     """Keep only these rows of a module's own parameters and buffers; gradients are dropped."""
-    index = torch.tensor(members)
+    index = torch.tensor(members, dtype=torch.long)
     for parameter in module.parameters(recurse=False):
         parameter.data = parameter.data[index.to(parameter.device)]
         parameter.grad = None

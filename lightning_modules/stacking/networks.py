@@ -125,10 +125,13 @@ class VmapStack(StackedNetwork):
             self.register_buffer(_flat(name), torch.stack([buffer] * members))
         # In a list, so that it is no submodule: only its code is used.
         self._network = [copy.deepcopy(network).to("meta")]
+        self._trains = [module.training for module in network.modules()]
 
     def forward(self, x: Tensor) -> Tensor:
         """Logits (members * n, num_classes)."""
-        network = self._network[0].train(self.training)
+        network = self._network[0]
+        for module, trains in zip(network.modules(), self._trains, strict=True):
+            module.training = trains and self.training  # what the user froze stays frozen
 
         def one(values: dict[str, Tensor], inputs: Tensor) -> Tensor:
             return cast(Tensor, torch.func.functional_call(network, values, (inputs,)))
@@ -193,6 +196,7 @@ def _exchanged(module: nn.Module, members: int, known: dict[nn.Module, nn.Module
         known[module] = MemberByMember(module, members)
     else:
         known[module] = module
-        for name, child in module.named_children():
-            setattr(module, name, _exchanged(child, members, known))
+        for name, child in module._modules.items():  # named_children() leaves out repetitions
+            if child is not None:
+                setattr(module, name, _exchanged(child, members, known))
     return known[module]

@@ -112,7 +112,7 @@ class StackedOptimizer(Optimizer):
         for state in self.state.values():
             for name, value in state.items():
                 if torch.is_tensor(value) and value.dim() > 0:
-                    state[name] = value[torch.tensor(members, device=value.device)]
+                    state[name] = value[torch.tensor(members, dtype=torch.long).to(value.device)]
 
 
 @torch.no_grad()

@@ -258,3 +258,17 @@ def test_a_layer_that_stands_in_two_places(form: str, repeated_layer: type[nn.Mo
             if theirs is not None:
                 ours = stack.body[place].gradient_rows("weight")[member]
                 torch.testing.assert_close(ours, theirs.grad, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("form", ["layers", "vmap"])
+def test_a_layer_in_evaluation_mode_stays_in_it(form: str) -> None:
+    chain = nn.Sequential(nn.BatchNorm2d(1), nn.Flatten(), nn.Linear(64, 10)).double()
+    chain[0].eval()
+    HeNormal()(chain, seed=0)
+    stack, x = stack_of(form, [chain] * 2), images()
+    for mode in (True, False):
+        if not mode:
+            stack.eval()
+            chain.eval()
+        for ours in stack(repeated(x, 2)).chunk(2):
+            torch.testing.assert_close(ours, chain(x), rtol=1e-12, atol=1e-12)
