@@ -6,6 +6,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from studies.engine.tracking.bulk import bulk_store, write_run
 from studies.engine.tracking.fields import (
     PARAM_LIMIT,
     TAG_LIMIT,
@@ -58,6 +59,7 @@ class RunStore:
         lock: Callable[[], AbstractContextManager[None]],
     ) -> None:
         self._client = client
+        self._database = bulk_store(client)
         self._experiment_id = experiment_id
         self._tags = tags
         self._lock = lock
@@ -145,12 +147,21 @@ class RunStore:
         points, notes = metric_points(record.history, record.metrics, start, end)
         params = text_fields(record.params, PARAM_LIMIT)
         tags = {**text_fields(self._tags, TAG_LIMIT), **_tags(record), **notes, **own_tags}
+        values = {point.key: point.value for point in points}
+        finished = record.status != "running"
+        # The client has its own ways with an empty name.
+        if finished and self._database is not None and tags[NAME_TAG]:
+            status = STATUSES[record.status]
+            run_id = write_run(
+                self._database, self._experiment_id, tags, params, points, status, start, end
+            )
+            return _Known(run_id, status, params, tags, values)
         run_id = self._client.create_run(
             self._experiment_id, start_time=start, tags=tags
         ).info.run_id
-        known = _Known(run_id, "RUNNING", params, tags, {p.key: p.value for p in points})
+        known = _Known(run_id, "RUNNING", params, tags, values)
         self._log(run_id, points, params, {})
-        if record.status != "running":
+        if finished:
             self._set_status(run_id, record.status, end)
             known.status = STATUSES[record.status]
         return known
