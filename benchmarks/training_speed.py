@@ -14,8 +14,6 @@ are cut so that a training takes about a second: where it has few steps, the pas
 validation split is a large part of it, on all sides alike.
 """
 
-# ruff: noqa: E402  (some libraries read their settings when they are loaded)
-
 from __future__ import annotations
 
 import os
@@ -25,6 +23,7 @@ if __name__ == "__main__":  # not in the workers, which import this file too
     os.environ.pop("MKL_CBWR", None)
 
 import argparse
+import logging
 import statistics
 import tempfile
 import time
@@ -125,6 +124,8 @@ class Bench:
         self.pool, self.environment, self._tracker = pool, environment, tracker
         self._study = tracker.start_study("training-speed", "training speed")
         self._rounds = 0
+        #: seconds per training for which the last measurement waited for MLflow alone
+        self.waited = 0.0
 
     def calibrated(self, case: Case) -> Form:
         """The form in which a study would train the case."""
@@ -156,8 +157,11 @@ class Bench:
 
         started = time.perf_counter()
         train(runs, self.pool, self.environment, recorded, form=form, workers=1)
+        trained = time.perf_counter()
         self._tracker.flush()
-        return (time.perf_counter() - started) / len(runs)
+        ended = time.perf_counter()
+        self.waited = (ended - trained) / len(runs)
+        return (ended - started) / len(runs)
 
     def steps(self, case: Case) -> int:
         """Optimiser steps of one training."""
@@ -193,7 +197,8 @@ def compare(name: str, case: Case, bench: Bench, repeats: int, usual: bool) -> N
         sides = {USUAL: lambda: bench.usual(case), **sides}
     seconds = medians(sides, repeats)
     print(f"\n{name}: {steps} steps per training, {case.arms} trainings at a time")
-    print(f"calibrated form: {form.describe()}; up to {form.blocks} stacks share a Trainer")
+    sharing = f"; up to {form.blocks} stacks share a Trainer" if form.stacked else ""
+    print(f"calibrated form: {form.describe()}{sharing}")
     print(f"{'':<22}{'s/training':>11}{'model-steps/s':>15}{'x usual':>9}{'x default':>11}", end="")
     print(f"{'x fused':>9}")
     for side, value in seconds.items():
@@ -203,6 +208,7 @@ def compare(name: str, case: Case, bench: Bench, repeats: int, usual: bool) -> N
         ]
         print(f"{side:<22}{value:>11.4f}{steps / value:>15,.0f}", end="")
         print(f"{ratios[0]:>9}{ratios[1]:>11}{ratios[2]:>9}", flush=True)
+    print(f"last round, calibrated: {bench.waited:.4f} s/training of waiting for MLflow at the end")
 
 
 def by_size(case: Case, bench: Bench, repeats: int) -> tuple[list[float], float]:
@@ -278,6 +284,8 @@ def main() -> None:
     from usual_way import quiet
 
     quiet()
+    # A new store has no experiment yet, and it says so in every round.
+    logging.getLogger("lightning.pytorch.loggers").setLevel(logging.ERROR)
     # Named, because the worker's own default is a temporary folder.
     environment = Environment(options.data_root or str(default_root()), "cpu")
     chosen = [name for name in CASES if options.only in name]

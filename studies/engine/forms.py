@@ -44,9 +44,10 @@ class Form:
         """Plain data; `Form(**data)` is the inverse."""
         return dataclasses.asdict(self)
 
-    def bounded(self, size: int) -> Form:
-        """The same form with stacks of at most `size` networks: the same results."""
-        return dataclasses.replace(self, size=max(1, min(self.size, size)))
+    def bounded(self, most: int) -> Form:
+        """The same form with at most `most` networks at once: the same results."""
+        size = max(1, min(self.size, most))
+        return dataclasses.replace(self, size=size, blocks=max(1, min(self.blocks, most // size)))
 
     def describe(self) -> str:
         """One line for people: what was chosen and why."""

@@ -7,7 +7,7 @@ the questions are asked there.
 import dataclasses
 import functools
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from studies.engine import calibration, worker
+from studies.engine.bench import Bench
 from studies.engine.data import load_data
 from studies.engine.forms import Form
 from studies.engine.run import Environment, Recipe, Result, Run
@@ -29,12 +30,15 @@ class Perceptron(nn.Module):
     """Flatten, Linear, something in the middle, Linear."""
 
     def __init__(
-        self, input_shape: tuple[int, ...], num_classes: int, middle: nn.Module | None = None
+        self,
+        input_shape: tuple[int, ...],
+        num_classes: int,
+        middle: Callable[[], nn.Module] = nn.ReLU,
     ) -> None:
         super().__init__()
         size = int(torch.tensor(input_shape).prod())
         self.first = nn.Linear(size, 16)
-        self.middle = middle or nn.ReLU()
+        self.middle = middle()
         self.last = nn.Linear(16, num_classes)
 
     def forward(self, x: Tensor) -> Any:
@@ -63,14 +67,21 @@ class MinusBatchMean(nn.Module):
         return (x - x.mean(dim=0)).relu()
 
 
-Scaled = functools.partial(Perceptron, middle=Scale())
-Branching = functools.partial(Perceptron, middle=Scale(branching=True))
-Centred = functools.partial(Perceptron, middle=MinusBatchMean())
+Scaled = functools.partial(Perceptron, middle=Scale)
+Branching = functools.partial(Perceptron, middle=functools.partial(Scale, branching=True))
+Centred = functools.partial(Perceptron, middle=MinusBatchMean)
 
 
-def bench(network: str) -> calibration.Bench:
+def Hooked(input_shape: tuple[int, ...], num_classes: int) -> nn.Module:  # noqa: N802
+    """A network whose layer has a hook of the user's."""
+    network = Perceptron(input_shape, num_classes)
+    network.first.register_forward_hook(lambda module, inputs, output: 2 * output)
+    return network
+
+
+def bench(network: str) -> Bench:
     recipe = dataclasses.replace(RECIPE, network=network)
-    return calibration.Bench(recipe, load_data(recipe, CPU), torch.device("cpu"))
+    return Bench(recipe, load_data(recipe, CPU), torch.device("cpu"))
 
 
 def agrees(network: str, kind: str, channels_last: bool = False) -> bool:
