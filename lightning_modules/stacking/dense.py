@@ -39,6 +39,20 @@ class DenseStack(LayerStack):
         ]
         self._plans: dict[tuple[int, ...], _Plan] = {}
 
+    def forward(self, x: Tensor) -> Tensor:
+        """Logits (members * n, num_classes)."""
+        if torch.is_grad_enabled() or torch.is_autocast_enabled(x.device.type):
+            return super().forward(x)
+        values = x.view(self.members, -1, self._layers[0][0].rows("weight").shape[2])
+        for layer, rectified in self._layers:
+            weight, bias = layer.rows("weight").transpose(1, 2), layer.optional_rows("bias")
+            if bias is None:
+                values = torch.bmm(values, weight)
+            else:
+                values = torch.baddbmm(bias.unsqueeze(1), values, weight)
+            values = values.relu_() if rectified else values
+        return values.flatten(0, 1)
+
     @torch.no_grad()
     def gradients(self, x: Tensor, y: Tensor, smoothing: float = 0.0) -> Tensor:
         """Set every parameter's `.grad` to the gradient of its member's mean cross-entropy.
