@@ -1,4 +1,8 @@
-import os
+"""Settings of the processes that train, before torch is loaded.
 
-# Equal operands must give equal bits wherever they lie in memory; MKL reads this when it loads.
-os.environ.setdefault("MKL_CBWR", "AUTO")
+Bits are promised for these: one thread, and a matrix library indifferent to alignment.
+"""
+
+from studies.engine.processes import prepare_environment
+
+prepare_environment()
