@@ -106,7 +106,7 @@ CASES = {
         1,
     ),
     "cifar10, conv2, batch 60": Case(
-        Recipe("cifar10", "conv2", 1, 60, lr=2e-4, train_limit=1500), 4, 1
+        Recipe("cifar10", "conv2", 1, 60, lr=2e-4, train_limit=1500), 2, 1
     ),
 }
 
@@ -129,7 +129,7 @@ class Bench:
 
     def calibrated(self, case: Case) -> Form:
         """The form in which a study would train the case."""
-        return call(self.pool, tasks.calibrate, case.recipe, self.environment, 1)
+        return call(self.pool, tasks.calibrate, case.recipe, self.environment, 1, None)
 
     def usual(self, case: Case) -> float:
         """Seconds of one training the usual way; another one before it creates the store."""

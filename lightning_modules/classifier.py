@@ -47,6 +47,7 @@ class Classifier(pl.LightningModule):
         num_classes: number of classes; None takes the DataModule's.
         channels_last: hold images and filters with the channel as innermost dimension while
             training, which many devices convolve faster.
+        fused: see `Optimization.build_optimizer`.
 
     Attributes:
         tested: test_loss and test_accuracy of the last test, to all digits.
@@ -77,9 +78,11 @@ class Classifier(pl.LightningModule):
         input_shape: tuple[int, ...] | list[int] | None = None,
         num_classes: int | None = None,
         channels_last: bool = False,
+        fused: bool = True,
     ) -> None:
         super().__init__()
         self.channels_last = channels_last
+        self.fused = fused
         self.optimization = Optimization(
             optimizer=optimizer,
             lr=lr,
@@ -192,7 +195,7 @@ class Classifier(pl.LightningModule):
             use_channels_last(self.network)
         # Lightning's learning-rate finder leaves its answer in the hyperparameters.
         self.optimization = replace(self.optimization, lr=float(self.hparams["lr"]))
-        optimizer = self.optimization.build_optimizer(self.parameters())
+        optimizer = self.optimization.build_optimizer(self.parameters(), fused=self.fused)
         if self.optimization.is_constant:
             return optimizer
         scheduler = self.optimization.build_scheduler(optimizer, *self._steps())

@@ -75,10 +75,19 @@ class Optimization:
         """Plain data from which `Optimization(**data)` makes an equal value."""
         return {**dataclasses.asdict(self), "milestones": list(self.milestones)}
 
-    def build_optimizer(self, parameters: Iterable[nn.Parameter]) -> Optimizer:
-        """The optimiser, in PyTorch's fused form (one kernel per step; the same update rule)."""
+    def build_optimizer(
+        self, parameters: Iterable[nn.Parameter], *, fused: bool = True
+    ) -> Optimizer:
+        """The optimiser.
+
+        Args:
+            parameters: what it updates; frozen ones are left out.
+            fused: one kernel per step instead of one per operation, where the device has it: the
+                same update rule, rounded differently.
+        """
         parameters = [p for p in parameters if p.requires_grad]
-        common: dict[str, Any] = {"lr": self.lr, "weight_decay": self.weight_decay, "fused": True}
+        fused = fused and can_fuse(p.device.type for p in parameters)
+        common: dict[str, Any] = {"lr": self.lr, "weight_decay": self.weight_decay, "fused": fused}
         if self.optimizer == "sgd":
             return SGD(parameters, momentum=self.momentum, **common)
         return (AdamW if self.optimizer == "adamw" else Adam)(parameters, **common)
@@ -113,6 +122,11 @@ class Optimization:
         """Scale all gradients down so that their joint L2 norm is at most `gradient_clip`."""
         if self.gradient_clip > 0:
             torch.nn.utils.clip_grad_norm_(parameters, self.gradient_clip)
+
+
+def can_fuse(devices: Iterable[str]) -> bool:
+    """Whether PyTorch has fused optimisers on all these kinds of devices."""
+    return set(devices) <= {"cpu", "cuda", "mps", "xpu"}
 
 
 def _one_of(name: str, value: str, allowed: tuple[str, ...]) -> None:

@@ -65,6 +65,7 @@ class StackedClassifier(pl.LightningModule):
             the next one does, so that what it works on stays in the processor's cache. None makes
             one block of all.
         channels_last: hold images with the channel as innermost dimension.
+        fused: see `Optimization.build_optimizer`.
 
     Attributes:
         histories: for each member a list with one dict per epoch, as `Classifier.history`.
@@ -88,11 +89,13 @@ class StackedClassifier(pl.LightningModule):
         form: str = "layers",
         block: int | None = None,
         channels_last: bool = False,
+        fused: bool = True,
     ) -> None:
         super().__init__()
         if not members:
             raise ValueError("StackedClassifier: give at least one member.")
         self.automatic_optimization = False
+        self._fused = fused
         self.members = tuple(members)
         self.optimization = optimization or Optimization()
         self.histories: list[list[dict[str, float]]] = [[] for _ in members]
@@ -231,6 +234,7 @@ class StackedClassifier(pl.LightningModule):
                 block.stacked,
                 [self._rate(position) for position in block.positions],
                 self.optimization,
+                fused=self._fused,
             )
             for block in self._blocks()
         ]

@@ -101,12 +101,11 @@ class StackedBatchNorm(Stacked):
 
     def forward(self, x: Tensor) -> Tensor:
         """(members * n, channels, ...) to the same shape."""
-        names = ("running_mean", "running_var")
-        mean, variance = (cast("Tensor | None", getattr(self, name, None)) for name in names)
+        mean, variance = (self.optional_buffer(name) for name in ("running_mean", "running_var"))
         update = self.training and mean is not None
         factor = self.momentum or 0.0
         if update:
-            counts = cast(Tensor, self.num_batches_tracked)
+            counts = cast(Tensor, self.optional_buffer("num_batches_tracked"))
             counts.add_(1)
             if self.momentum is None:  # a cumulative average
                 factor = 1.0 / float(counts[0])

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
@@ -25,6 +26,7 @@ class Stacked(nn.Module):
     def __init__(self, source: nn.Module, members: int) -> None:
         super().__init__()
         self.members = members
+        self._shown = slice(None)
         self.training = source.training
         self._rows: dict[str, Rows] = {}
         for name, value in source.named_parameters(recurse=False, remove_duplicate=False):
@@ -36,7 +38,12 @@ class Stacked(nn.Module):
 
     def rows(self, name: str) -> Tensor:
         """The members' parameters (members, *shape): a view."""
-        return self._rows[name].view(getattr(self, name))
+        return self._rows[name].view(getattr(self, name))[self._shown]
+
+    def optional_buffer(self, name: str) -> Tensor | None:
+        """The members' buffers (members, *shape), or None if the module has no such buffer."""
+        buffer: Tensor | None = getattr(self, name, None)
+        return None if buffer is None else buffer[self._shown]
 
     def gradient_rows(self, name: str) -> Tensor:
         """The gradients (members, *shape): a view of `.grad`, which is made if there is none."""
@@ -67,6 +74,19 @@ class Stacked(nn.Module):
     def split(self, x: Tensor) -> Tensor:
         """From activations (members * n, ...) to (members, n, ...): a view."""
         return x.view(self.members, -1, *x.shape[1:])
+
+
+@contextmanager
+def only(modules: Iterable[Stacked], member: int) -> Iterator[None]:
+    """Within this block the modules have one member, this one."""
+    changed = [(module, module.members) for module in modules]
+    for module, _ in changed:
+        module.members, module._shown = 1, slice(member, member + 1)
+    try:
+        yield
+    finally:
+        for module, members in changed:
+            module.members, module._shown = members, slice(None)
 
 
 @torch.no_grad()

@@ -10,8 +10,8 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from lightning_modules.stacking.layers import STACKED, MemberByMember
-from lightning_modules.stacking.modules import Stacked, keep_rows
+from lightning_modules.stacking.layers import STACKED, MemberByMember, StackedConv
+from lightning_modules.stacking.modules import Stacked, keep_rows, only
 from lightning_modules.stacking.rows import Rows
 
 # Modules whose arithmetic is the same wherever an element stands: they take the stack as it is.
@@ -79,10 +79,19 @@ class LayerStack(StackedNetwork):
         self.members = members
         replaced: dict[nn.Module, nn.Module] = {}
         self.body = _exchanged(copy.deepcopy(network), members, replaced)
+        self._convolves = any(isinstance(module, StackedConv) for module in self.modules())
 
     def forward(self, x: Tensor) -> Tensor:
         """Logits (members * n, num_classes)."""
+        one_by_one = self._convolves and x.device.type == "cpu"  # as `StackedConv` works
+        if one_by_one and self.members > 1 and not torch.is_grad_enabled():
+            # Whole networks in turn then, so that one member's large activations are held only.
+            return torch.cat([self._one(*part) for part in enumerate(x.chunk(self.members))])
         return cast(Tensor, self.body(x))
+
+    def _one(self, member: int, x: Tensor) -> Tensor:
+        with only((m for m in self.modules() if isinstance(m, Stacked)), member):
+            return cast(Tensor, self.body(x))
 
     def exchange(self, member: int, network: nn.Module, copy: Pairs) -> None:
         """See `StackedNetwork.exchange`."""

@@ -9,25 +9,29 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
+from torch.optim.adam import adam
+from torch.optim.adamw import adamw
+from torch.optim.sgd import sgd
 
-from lightning_modules.optimization import Optimization
+from lightning_modules.optimization import Optimization, can_fuse
 
 _STATE = {"sgd": ("momentum_buffer",), "adam": ("exp_avg", "exp_avg_sq")}
 _STATE["adamw"] = _STATE["adam"]
 
 
 class StackedOptimizer(Optimizer):
-    """SGD, Adam or AdamW on stacked parameters, by the kernels of PyTorch's fused optimisers.
+    """SGD, Adam or AdamW on stacked parameters.
 
-    The kernels are called directly: `torch.optim`'s own way to them takes longer than the update of
-    a small network. Each call takes the rows of neighbouring members with equal learning rates, so
-    order the members by learning rate. The parameter group's "lr" is a factor on all of them,
-    which a scheduler may set.
+    The kernels of PyTorch's fused optimisers are called directly: `torch.optim`'s own way to them
+    takes longer than the update of a small network. Each call takes the rows of neighbouring
+    members with equal learning rates, so order the members by learning rate. The parameter group's
+    "lr" is a factor on all of them, which a scheduler may set.
 
     Args:
         parameters: stacked parameters, members along the first dimension.
         rates: learning rate of each member.
         optimization: the rule and its other constants.
+        fused: see `Optimization.build_optimizer`.
     """
 
     def __init__(
@@ -35,10 +39,14 @@ class StackedOptimizer(Optimizer):
         parameters: Iterable[nn.Parameter],
         rates: Sequence[float],
         optimization: Optimization,
+        *,
+        fused: bool = True,
     ) -> None:
         self.rates = list(rates)
         self.optimization = optimization
-        super().__init__([p for p in parameters if p.requires_grad], {"lr": 1.0})
+        trained = [p for p in parameters if p.requires_grad]
+        self._fused = fused and can_fuse(p.device.type for p in trained)
+        super().__init__(trained, {"lr": 1.0})
 
     @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
@@ -82,6 +90,9 @@ class StackedOptimizer(Optimizer):
 
     def _update(self, tensors: list[list[Tensor]], steps: list[Tensor], rate: float) -> None:
         rule = self.optimization
+        if not self._fused:
+            self._update_by_parts(tensors, steps, rate)
+            return
         common: dict[str, Any] = {
             "lr": rate,
             "weight_decay": rule.weight_decay,
@@ -104,6 +115,28 @@ class StackedOptimizer(Optimizer):
             return
         kernel: Any = torch._fused_adamw_ if rule.optimizer == "adamw" else torch._fused_adam_
         kernel(*tensors, [], steps, beta1=0.9, beta2=0.999, eps=1e-8, amsgrad=False, **common)
+
+    def _update_by_parts(
+        self, tensors: list[list[Tensor]], steps: list[Tensor], rate: float
+    ) -> None:
+        """The same update, one kernel per operation."""
+        rule = self.optimization
+        common: dict[str, Any] = {
+            "lr": rate,
+            "weight_decay": rule.weight_decay,
+            "maximize": False,
+            "foreach": True,
+        }
+        if rule.optimizer == "sgd":
+            values, gradients, momenta = tensors
+            buffers: list[Tensor | None] = [*momenta] if rule.momentum else [None] * len(values)
+            sgd(values, gradients, buffers, momentum=rule.momentum, dampening=0.0, nesterov=False,
+                **common)  # fmt: skip
+            return
+        # These functions count the step themselves, once per parameter.
+        counted = [step - 1 for step in steps]
+        update: Any = adamw if rule.optimizer == "adamw" else adam
+        update(*tensors, [], counted, beta1=0.9, beta2=0.999, eps=1e-8, amsgrad=False, **common)
 
     @torch.no_grad()
     def keep(self, members: Sequence[int]) -> None:

@@ -85,7 +85,7 @@ class Bench:
             if not kind.__module__.startswith("torch.")
         )
         return {
-            "version": 2,
+            "version": 3,
             "network": [repr(network), [list(p.shape) for p in network.parameters()], own],
             "shape": [*self._x.shape],
             "optimization": self._recipe.optimization() | {"lr": None, "milestones": None},
@@ -121,12 +121,14 @@ class Bench:
                 )
             return "vmap", ""
 
-    def alone(self, channels_last: bool, dtype: torch.dtype | None = None) -> Trained:
+    def alone(
+        self, channels_last: bool, dtype: torch.dtype | None = None, *, fused: bool = True
+    ) -> Trained:
         """One network by itself."""
         network = self._initialised(0, dtype)
         if channels_last:
             use_channels_last(network)
-        optimizer = self._rule.build_optimizer(network.parameters())
+        optimizer = self._rule.build_optimizer(network.parameters(), fused=fused)
         x = self._x.to(dtype or self._dtype)
 
         def step() -> Tensor:
@@ -142,7 +144,13 @@ class Bench:
         return Trained(step, lambda: _vector(network))
 
     def stack(
-        self, kind: str, size: int, channels_last: bool, dtype: torch.dtype | None = None
+        self,
+        kind: str,
+        size: int,
+        channels_last: bool,
+        dtype: torch.dtype | None = None,
+        *,
+        fused: bool = True,
     ) -> Trained:
         """A stack; the weights are its last member's, the same network whatever the size."""
         pattern = self._initialised(0, dtype)
@@ -151,7 +159,7 @@ class Bench:
             source = self._initialised(size - 1 - member, dtype)
             stack.load_member(member, source)
         parameters = list(stack.parameters())
-        optimizer = StackedOptimizer(parameters, [self._rule.lr] * size, self._rule)
+        optimizer = StackedOptimizer(parameters, [self._rule.lr] * size, self._rule, fused=fused)
         x = self._x.to(dtype or self._dtype)
 
         def differentiated() -> Tensor:
@@ -185,18 +193,20 @@ class Bench:
 
         return Trained(step, weights)
 
-    def agrees(self, kind: str, channels_last: bool) -> bool:
+    def agrees(self, kind: str, channels_last: bool, fused: bool) -> bool:
         """Whether a member of a stack gets the weights that it gets alone.
 
         In float64 to rounding, compared with a lone network after two steps; and in the recipe's
         precision to the last bit whatever the size of the stack.
         """
         with torch.random.fork_rng(devices=[]):
-            single = _after_two(self.alone(channels_last, torch.float64))
-            member = _after_two(self.stack(kind, 2, channels_last, torch.float64))
+            single = _after_two(self.alone(channels_last, torch.float64, fused=fused))
+            member = _after_two(self.stack(kind, 2, channels_last, torch.float64, fused=fused))
             if not torch.allclose(single, member, rtol=1e-8, atol=1e-10):
                 return False
-            sizes = [_after_two(self.stack(kind, size, channels_last)) for size in (1, 2, 3)]
+            sizes = [
+                _after_two(self.stack(kind, size, channels_last, fused=fused)) for size in (1, 2, 3)
+            ]
         return all(torch.equal(sizes[0], other) for other in sizes[1:])
 
     def _initialised(self, seed: int, dtype: torch.dtype | None) -> nn.Module:

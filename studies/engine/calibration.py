@@ -19,7 +19,7 @@ ADVANTAGE = 1.05
 _SHORT, _BLOCKS = 2.0, 4
 
 
-def calibrate(recipe: Recipe, environment: Environment, workers: int) -> Form:
+def calibrate(recipe: Recipe, environment: Environment, workers: int, stack: int | None) -> Form:
     """The form in which this device trains a recipe's runs fastest.
 
     Remembered for the same recipe, network code, device and version of torch in the user's cache,
@@ -29,14 +29,16 @@ def calibrate(recipe: Recipe, environment: Environment, workers: int) -> Form:
         recipe: what will be trained.
         environment: where.
         workers: processes that will train at the same time; they share the memory.
+        stack: most networks in a stack, 1 for none; None for no limit.
     """
     data = load_data(recipe, environment)
     device = make_trainer(recipe, environment).strategy.root_device
     bench = Bench(recipe, data, device)
+    if stack == 1:
+        return _because(_alone(bench), "--stack 1")
     most = bench.most(workers)
-    if most < 2:  # true today: not remembered
-        form = _one_by_one(bench)[0]
-        return _because(form, "two networks at once would not fit into the memory")
+    if most < 2:  # true today: the reason is not remembered
+        return _because(_alone(bench), "two networks at once would not fit into the memory")
     memory = Memory(bench.facts())
     form = memory.recall() or _measure(bench, most)
     memory.remember(form)
@@ -47,17 +49,30 @@ def calibrate(recipe: Recipe, environment: Environment, workers: int) -> Form:
     short = form.size * recipe.epochs * len(data.train_dataloader()) / form.rate < _SHORT
     mixed = not bench.draws and isinstance(data, TensorDataModule)
     form = dataclasses.replace(form, blocks=_BLOCKS if short else 1, mixed_seeds=mixed)
-    return form.bounded(most)
+    return form.bounded(most if stack is None else min(most, stack))
+
+
+def _alone(bench: Bench) -> Form:
+    memory = Memory(bench.facts() | {"alone": True})
+    form = memory.recall() or _one_by_one(bench)[0]
+    memory.remember(form)
+    return form
 
 
 def _one_by_one(bench: Bench) -> tuple[Form, str]:
-    """The better format for lone networks, and its name where there is a choice."""
+    """The better format and optimiser for lone networks, and the format's name where there is a
+    choice.
+    """
     rates = {False: rate(bench.alone(False), 1)}
     if bench.has_images:
         rates[True] = rate(bench.alone(True), 1)
     channels_last = rates.get(True, 0.0) > ADVANTAGE * rates[False]
     layout = f" in {'channels-last' if channels_last else 'default'} format" * bench.has_images
-    return Form("alone", channels_last=channels_last, rate=rates[channels_last]), layout
+    best = rates[channels_last]
+    by_parts = rate(bench.alone(channels_last, fused=False), 1)
+    fused = by_parts <= ADVANTAGE * best
+    form = Form("alone", channels_last=channels_last, rate=best if fused else by_parts, fused=fused)
+    return form, layout
 
 
 def _measure(bench: Bench, most: int) -> Form:
@@ -67,17 +82,20 @@ def _measure(bench: Bench, most: int) -> Form:
         return _because(single, reason)
     try:
         rates = _stacked_rates(bench, kind, single, most)
-        trusted = bench.agrees(kind, single.channels_last)
+        best = max(rates.values())
+        size = min(size for size, value in rates.items() if value > 0.97 * best)
+        by_parts = rate(bench.stack(kind, size, single.channels_last, fused=False), size)
+        fused = by_parts <= ADVANTAGE * best
+        trusted = bench.agrees(kind, single.channels_last, fused)
     except Exception as error:  # whatever a user's network does with more examples than a batch
         return _because(single, f"in a stack its code fails: {first_line(error)}")
-    best = max(rates.values())
+    best = max(best, 0.0 if fused else by_parts)
     measured = f"{_round(best)} steps/s in stacks, {_round(single.rate)} one by one{layout}"
     if best < ADVANTAGE * single.rate:
         return _because(single, measured)
     if not trusted:
         return _because(single, "in a stack its networks would influence each other's numbers")
-    size = min(size for size, value in rates.items() if value > 0.97 * best)
-    return Form(kind, size, 1, single.channels_last, rate=rates[size], reason=measured)
+    return Form(kind, size, 1, single.channels_last, rate=best, reason=measured, fused=fused)
 
 
 def _stacked_rates(bench: Bench, kind: str, single: Form, most: int) -> dict[int, float]:

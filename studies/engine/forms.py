@@ -14,8 +14,8 @@ from studies.engine.run import Run, content_hash
 class Form:
     """The way in which all runs of a recipe are trained on this device.
 
-    `kind` and `channels_last` decide in which order numbers are added up, and so the last digits
-    of a result; `size`, `blocks` and `mixed_seeds` do not.
+    `kind`, `channels_last` and `fused` decide in which order numbers are added up and rounded, and
+    so the last digits of a result; `size`, `blocks` and `mixed_seeds` do not.
 
     Args:
         kind: "alone", or a key of `lightning_modules.stacking.STACKS`.
@@ -25,6 +25,7 @@ class Form:
         mixed_seeds: whether runs of different seeds may share a stack.
         rate: measured model-steps per second of one process; 0 if it was not measured.
         reason: why this form was chosen, for people.
+        fused: whether the optimiser's step is one kernel.
     """
 
     kind: str = "alone"
@@ -34,6 +35,7 @@ class Form:
     mixed_seeds: bool = False
     rate: float = 0.0
     reason: str = ""
+    fused: bool = True
 
     @property
     def stacked(self) -> bool:
@@ -57,6 +59,7 @@ class Form:
             text = f"up to {self.size} networks in a stack, {how}{layout}"
         else:
             text = f"one by one{layout}"
+        text += ", fused optimiser" if self.fused else ", optimiser not fused"
         return f"{text} ({self.reason})" if self.reason else text
 
 

@@ -25,11 +25,11 @@ def inspect(
     return inspection.inspect(recipe, environment, arms)
 
 
-def calibrate(recipe: Recipe, environment: Environment, workers: int) -> Form:
+def calibrate(recipe: Recipe, environment: Environment, workers: int, stack: int | None) -> Form:
     """See `studies.engine.calibration.calibrate`."""
     from studies.engine import calibration
 
-    return calibration.calibrate(recipe, environment, workers)
+    return calibration.calibrate(recipe, environment, workers, stack)
 
 
 def use_one_thread() -> None:

@@ -25,7 +25,7 @@ from lightning_modules import (
     WholeEpochClassifier,
 )
 from studies.engine.data import describe, load_data
-from studies.engine.forms import Form
+from studies.engine.forms import ALONE, Form
 from studies.engine.run import Environment, Result, Run
 from studies.engine.trainer import make_trainer
 
@@ -52,7 +52,7 @@ def run_group(runs: Sequence[Run], environment: Environment, form: Form) -> list
     """Train runs that `studies.engine.forms.gather` put together; results in their order."""
     if form.stacked:
         return run_stack(runs, environment, form)
-    return [run_one(run, environment, channels_last=form.channels_last) for run in runs]
+    return [run_one(run, environment, form=form) for run in runs]
 
 
 def run_one(
@@ -60,7 +60,7 @@ def run_one(
     environment: Environment,
     checkpoint: Path | None = None,
     *,
-    channels_last: bool = False,
+    form: Form = ALONE,
     quiet: bool = True,
 ) -> Result:
     """Train one run by itself, from its initialisation to its final figures.
@@ -69,7 +69,7 @@ def run_one(
         run: what to train.
         environment: where.
         checkpoint: file for the trained model; None keeps none.
-        channels_last: hold images and filters in channels-last format.
+        form: memory format and optimiser; how to stack is of no account.
         quiet: False prints a line per epoch.
 
     Raises:
@@ -86,7 +86,8 @@ def run_one(
         seed=run.seed,
         input_shape=data.input_shape,
         num_classes=data.num_classes,
-        channels_last=channels_last,
+        channels_last=form.channels_last,
+        fused=form.fused,
     )
     trainer = make_trainer(recipe, environment, [] if quiet else [_EpochLines()])
     with torch.random.fork_rng(devices=[]):
@@ -136,6 +137,7 @@ def run_stack(runs: Sequence[Run], environment: Environment, form: Form) -> list
         form=form.kind,
         block=form.size,
         channels_last=form.channels_last,
+        fused=form.fused,
     )
     trainer = make_trainer(recipe, environment)
     with torch.random.fork_rng(devices=[]):

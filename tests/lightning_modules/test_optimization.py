@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from lightning_modules import Optimization
+from lightning_modules.optimization import can_fuse
 
 
 def test_cosine_with_warmup_follows_the_closed_form() -> None:
@@ -24,6 +25,21 @@ def test_steps_multiplies_by_gamma_at_each_milestone() -> None:
         recipe.factor(step, steps_per_epoch=5, total_steps=30) for step in (0, 9, 10, 19, 20, 29)
     ]
     assert factors == pytest.approx([1, 1, 0.1, 0.1, 0.01, 0.01])
+
+
+def test_fused_or_not_is_one_rule_and_other_devices_do_without() -> None:
+    steps = []
+    for fused in (True, False):
+        weight = nn.Parameter(torch.linspace(-1, 1, 33, dtype=torch.float64))
+        optimizer = Optimization(weight_decay=0.1).build_optimizer([weight], fused=fused)
+        assert optimizer.defaults["fused"] is fused
+        for step in range(4):
+            weight.grad = torch.cos(step + weight.detach())
+            optimizer.step()
+        steps.append(weight.detach())
+    torch.testing.assert_close(steps[0], steps[1], rtol=1e-13, atol=1e-14)
+    assert can_fuse(["cpu", "cuda"])
+    assert not can_fuse(["cpu", "xla"])
 
 
 def test_scheduler_sets_the_rate_step_by_step() -> None:

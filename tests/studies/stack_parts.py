@@ -84,16 +84,16 @@ def bench(network: str) -> Bench:
     return Bench(recipe, load_data(recipe, CPU), torch.device("cpu"))
 
 
-def agrees(network: str, kind: str, channels_last: bool = False) -> bool:
-    return bench(network).agrees(kind, channels_last)
+def agrees(network: str, kind: str, channels_last: bool, fused: bool) -> bool:
+    return bench(network).agrees(kind, channels_last, fused)
 
 
-def calibrated(cache: Path, recipe: Recipe, workers: int = 1) -> Form:
+def calibrated(cache: Path, recipe: Recipe, workers: int = 1, stack: int | None = None) -> Form:
     """A calibration that remembers in a folder of its own."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_CACHE_HOME", str(cache))
         patch.delenv("TERNARY_STUDIES_DATA", raising=False)
-        return calibration.calibrate(recipe, CPU, workers)
+        return calibration.calibrate(recipe, CPU, workers, stack)
 
 
 def timeless(results: Sequence[Result]) -> list[Result]:

@@ -13,12 +13,11 @@ from torch import Tensor, nn
 
 from lightning_modules import build_network
 from studies.engine import bench as benches
-from studies.engine import memory
+from studies.engine import calibration, memory
 from studies.engine.data import load_data
 from studies.engine.forms import Form
 from studies.engine.processes import prepare_environment
 from studies.engine.run import Recipe
-from studies.engine.session import choose_form
 from studies.engine.train import call, open_pool
 from tests.studies.stack_parts import CPU, HERE, RECIPE, agrees, bench, calibrated, settings
 
@@ -71,21 +70,23 @@ def test_a_network_that_nothing_can_stack_is_trained_alone_and_says_why(
 
 
 @pytest.mark.parametrize(
-    ("network", "kind", "channels_last", "expected"),
+    ("network", "kind", "channels_last", "fused", "expected"),
     [
-        ("lenet_300_100", "dense", False, True),
-        ("lenet_300_100", "layers", False, True),
-        (TANH, "layers", False, True),
-        (NET, "layers", False, True),
-        ("conv2", "layers", False, True),
-        ("conv2", "layers", True, True),
-        (f"{HERE}:Centred", "layers", False, False),
+        ("lenet_300_100", "dense", False, True, True),
+        ("lenet_300_100", "dense", False, False, True),
+        ("lenet_300_100", "layers", False, True, True),
+        (TANH, "layers", False, True, True),
+        (NET, "layers", False, True, True),
+        ("conv2", "layers", False, True, True),
+        ("conv2", "layers", True, True, True),
+        ("conv2", "layers", True, False, True),
+        (f"{HERE}:Centred", "layers", False, True, False),
     ],
 )
 def test_members_agree_with_lone_networks_unless_they_meet(
-    pool: Executor, network: str, kind: str, channels_last: bool, expected: bool
+    pool: Executor, network: str, kind: str, channels_last: bool, fused: bool, expected: bool
 ) -> None:
-    assert call(pool, agrees, network, kind, channels_last) is expected
+    assert call(pool, agrees, network, kind, channels_last, fused) is expected
 
 
 def test_own_parameters_agree_by_vmap() -> None:
@@ -185,8 +186,56 @@ def test_memory_bounds_the_size_of_a_stack_and_is_shared_by_the_workers(
     assert form.size * form.blocks <= 2
 
 
-def test_a_limit_of_one_asks_no_calibration(pool: Executor) -> None:
-    assert choose_form(pool, RECIPE, CPU, 1, 1) == Form(reason="--stack 1")
+def test_a_limit_of_one_trains_one_by_one_and_the_choice_is_remembered(tmp_path: Path) -> None:
+    form = calibrated(tmp_path, RECIPE, stack=1)
+    assert (form.kind, form.size, form.reason) == ("alone", 1, "--stack 1")
+    assert form.rate > 0
+    assert calibrated(tmp_path, RECIPE, stack=1) == form
+
+
+class Table:
+    """Stands for a bench: gives names of what would be timed."""
+
+    has_images = True
+
+    def alone(self, channels_last: bool, *, fused: bool = True) -> str:
+        return f"alone {channels_last} {fused}"
+
+    def stack(self, kind: str, size: int, channels_last: bool, *, fused: bool = True) -> str:
+        return f"{kind} {size} {fused}"
+
+    def kind(self) -> tuple[str, str]:
+        return "layers", ""
+
+    def agrees(self, kind: str, channels_last: bool, fused: bool) -> bool:
+        return True
+
+
+ALONE, CHANNELS_LAST, BY_PARTS = "alone False True", "alone True True", "alone False False"
+
+
+@pytest.mark.parametrize(
+    ("rates", "expected"),
+    [
+        ({ALONE: 100, "layers 4 True": 104}, ("alone", 1, False, True)),
+        ({ALONE: 100, CHANNELS_LAST: 104}, ("alone", 1, False, True)),
+        ({ALONE: 100, CHANNELS_LAST: 106}, ("alone", 1, True, True)),
+        ({ALONE: 100, BY_PARTS: 104}, ("alone", 1, False, True)),
+        ({ALONE: 100, BY_PARTS: 106}, ("alone", 1, False, False)),
+        ({CHANNELS_LAST: 100, "layers 4 True": 106}, ("layers", 4, True, True)),
+        ({ALONE: 90, "layers 4 True": 99, "layers 8 True": 100}, ("layers", 4, False, True)),
+        ({ALONE: 90, "layers 4 True": 99, "layers 4 False": 105}, ("layers", 4, False, False)),
+        ({ALONE: 99, "layers 4 True": 99, "layers 4 False": 105}, ("layers", 4, False, False)),
+    ],
+)
+def test_another_way_has_to_be_clearly_faster(
+    monkeypatch: pytest.MonkeyPatch,
+    rates: dict[str, float],
+    expected: tuple[str, int, bool, bool],
+) -> None:
+    monkeypatch.setattr(calibration, "rate", lambda name, members: rates.get(name, 85.0))
+    form = calibration._measure(Table(), 32)  # type: ignore[arg-type]
+    assert (form.kind, form.size, form.channels_last, form.fused) == expected
 
 
 def test_memory_of_a_step_lies_between_parameters_and_what_is_written_down() -> None:

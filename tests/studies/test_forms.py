@@ -111,13 +111,15 @@ def test_a_form_is_plain_data_bounded_and_described() -> None:
     assert ALONE.bounded(4) == ALONE
     assert (form.stacked, ALONE.stacked) == (True, False)
     assert form.describe() == (
-        "up to 16 networks in a stack, layer by layer in channels-last format "
-        "(512 steps/s in stacks, 200 one by one)"
+        "up to 16 networks in a stack, layer by layer in channels-last format, "
+        "fused optimiser (512 steps/s in stacks, 200 one by one)"
     )
-    assert Form("dense", 8).describe() == "up to 8 networks in a stack, as batched matrix products"
-    assert Form("vmap", 2).describe() == "up to 2 networks in a stack, by torch.func.vmap"
-    assert ALONE.describe() == "one by one"
-    assert Form(reason="--stack 1").describe() == "one by one (--stack 1)"
+    dense = "up to 8 networks in a stack, as batched matrix products, fused optimiser"
+    assert Form("dense", 8).describe() == dense
+    unfused = "up to 2 networks in a stack, by torch.func.vmap, optimiser not fused"
+    assert Form("vmap", 2, fused=False).describe() == unfused
+    assert ALONE.describe() == "one by one, fused optimiser"
+    assert Form(reason="--stack 1").describe() == "one by one, fused optimiser (--stack 1)"
 
 
 _alone: dict[str, Result] = {}

@@ -63,7 +63,7 @@ def test_workers_and_size_of_the_stacks_change_no_digit(shell: Shell, tmp_path: 
 def test_a_dry_run_tells_how_would_be_trained(shell: Shell, tmp_path: Path) -> None:
     done = shell(STUDY, *SMALL, "--dry-run", "--stack", "1")
     assert done.returncode == 0, done.stderr
-    assert "\ntrained  one by one (--stack 1)\n" in done.stdout
+    assert "\ntrained  one by one, fused optimiser (--stack 1)\n" in done.stdout
     assert not (tmp_path / "outputs").exists()
 
 

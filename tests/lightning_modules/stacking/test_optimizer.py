@@ -46,16 +46,20 @@ RULES: list[dict[str, Any]] = [
 ]
 
 
+FUSED = pytest.mark.parametrize("fused", [True, False], ids=["fused", "by parts"])
+
+
+@FUSED
 @pytest.mark.parametrize("rule", RULES, ids=str)
 @pytest.mark.parametrize("rates", [RATES, (0.05,) * 4], ids=["own rates", "one rate"])
 def test_every_member_is_updated_as_by_pytorch(
-    rule: dict[str, Any], rates: tuple[float, ...]
+    rule: dict[str, Any], rates: tuple[float, ...], fused: bool
 ) -> None:
     stack = rows(0)
     lone = [member(stack, row) for row in range(len(rates))]
-    optimizer = StackedOptimizer(stack, rates, Optimization(**rule))
+    optimizer = StackedOptimizer(stack, rates, Optimization(**rule), fused=fused)
     references = [
-        Optimization(**rule, lr=rate).build_optimizer(parameters)
+        Optimization(**rule, lr=rate).build_optimizer(parameters, fused=fused)
         for rate, parameters in zip(rates, lone, strict=True)
     ]
     for step in range(1, 6):
@@ -73,13 +77,14 @@ def test_every_member_is_updated_as_by_pytorch(
             close(ours[row], theirs)
 
 
+@FUSED
 @pytest.mark.parametrize("rule", RULES, ids=str)
-def test_the_rest_goes_on_to_the_bit_when_members_go(rule: dict[str, Any]) -> None:
+def test_the_rest_goes_on_to_the_bit_when_members_go(rule: dict[str, Any], fused: bool) -> None:
     kept = [3, 1]
     whole, part = rows(0), [nn.Parameter(p.detach()[kept]) for p in rows(0)]
     optimizers = [
-        StackedOptimizer(whole, RATES, Optimization(**rule)),
-        StackedOptimizer(part, [RATES[row] for row in kept], Optimization(**rule)),
+        StackedOptimizer(whole, RATES, Optimization(**rule), fused=fused),
+        StackedOptimizer(part, [RATES[row] for row in kept], Optimization(**rule), fused=fused),
     ]
     for step in range(4):
         if step == 2:
@@ -109,17 +114,18 @@ def test_parameters_without_gradient_or_frozen_are_left_alone() -> None:
     assert changed == [False, False, True]
 
 
+@FUSED
 @pytest.mark.parametrize("rule", RULES, ids=str)
-def test_state_survives_saving(rule: dict[str, Any], tmp_path: Any) -> None:
+def test_state_survives_saving(rule: dict[str, Any], fused: bool, tmp_path: Any) -> None:
     one, other = rows(0), rows(0)
-    first = StackedOptimizer(one, RATES, Optimization(**rule))
+    first = StackedOptimizer(one, RATES, Optimization(**rule), fused=fused)
     for step in (1, 2):
         set_gradients(one, step)
         first.step()
         if step == 1:
             torch.save([first.state_dict(), one], tmp_path / "state.pt")
     saved, weights = torch.load(tmp_path / "state.pt")
-    second = StackedOptimizer(other, RATES, Optimization(**rule))
+    second = StackedOptimizer(other, RATES, Optimization(**rule), fused=fused)
     second.load_state_dict(saved)
     for parameter, weight in zip(other, weights, strict=True):
         parameter.data.copy_(weight)
