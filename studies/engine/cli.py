@@ -9,6 +9,7 @@ import io
 import os
 import re
 import shlex
+import signal
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import redirect_stdout
@@ -72,8 +73,18 @@ def run_main(
         interrupted: what to say after Ctrl-C.
 
     Raises:
-        SystemExit: 0; 2 after a mistake or a full disk, with one sentence; 130 after Ctrl-C.
+        SystemExit: 0; 2 after a mistake or a full disk, with one sentence; 130 after Ctrl-C, 143
+            after SIGTERM (a scheduler's time limit).
     """
+    terminated = False
+
+    def terminate(number: int, frame: Any) -> None:
+        nonlocal terminated
+        terminated = True
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # once is enough: what follows is orderly
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGTERM, terminate)
     try:
         code = body() or 0
         sys.stdout.flush()
@@ -98,7 +109,7 @@ def run_main(
         code = 2
     except KeyboardInterrupt:
         print(interrupted, file=sys.stderr)
-        code = 130
+        code = 143 if terminated else 130
     sys.exit(code)
 
 

@@ -3,31 +3,34 @@
 from __future__ import annotations
 
 import dataclasses
+import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from studies.engine.cli import command_line
 from studies.engine.errors import UserError
 from studies.engine.identity import check_identity
+from studies.engine.members import Members
 from studies.engine.options import StudyOptions
 from studies.engine.plan import Plan, make_plan
 from studies.engine.progress import Progress, clock
 from studies.engine.recorder import Recorder
 from studies.engine.report import answer, comparison_table, write_results
 from studies.engine.report.files import Row, run_row
-from studies.engine.run import Arm, Environment, content_hash
+from studies.engine.run import Arm, Environment
 from studies.engine.search import Trial, search
 from studies.engine.session import Session
-from studies.engine.storage import Ledger, open_storage, storage_file
+from studies.engine.storage import Ledger, open_storage
 from studies.engine.study import Family, Study
 from studies.engine.train import default_workers
 
 
 def conduct(study: Study, options: StudyOptions) -> int:
-    """Answer a study's question, continuing whatever its output folder already holds.
+    """Answer a study's question, continuing whatever its storage already holds.
+
+    Any number of processes may conduct one study at a time: one leads, the others train for it.
 
     Args:
         study: question, arms and comparisons.
@@ -48,65 +51,102 @@ def conduct(study: Study, options: StudyOptions) -> int:
         from studies.engine.rehearsal import rehearse
 
         return rehearse(plan, environment, workers, stack)
-    with _held(plan, options.storage):
-        if not options.fresh:
-            check_identity(plan.output, plan.identity())
-        storage = open_storage(options.storage, plan.output)
-        ledger = Ledger(storage, plan.name_in(options.storage))
-        totals = {"trials": plan.trials, "seeds": len(plan.seeds), "margin": plan.margin}
-        finished = ledger.recall("finished") == totals and not options.fresh
-        progress = Progress(sum(plan.most_runs), quiet=options.quiet or finished)
+    _make_folder(plan.output)
+    if not options.fresh:
+        check_identity(plan.output, plan.identity())
+    storage = open_storage(options.storage, plan.output)
+    ledger = Ledger(storage, plan.name_in(options.storage))
+    progress = Progress(sum(plan.most_runs), quiet=options.quiet)
+    with (
+        Members(storage, ledger.name) as members,
+        Session(plan, ledger, members, environment, workers, progress, stack) as session,
+    ):
+        finished = _follow(session, members, _totals(plan), fresh=options.fresh)
+        progress.quiet = options.quiet or finished
+        if not finished:
+            print(_heading(plan, workers), flush=True)
         recorder = Recorder(plan, options, ledger, active=not finished)
         # The workers end first, so that what is still to be recorded does not keep them training.
-        with recorder, Session(plan, ledger, environment, workers, progress, stack) as session:
-            if not finished:
-                print(_heading(plan, workers), flush=True)
-                session.open_workers()
-                recorder.open()
-            facts = session.facts(fresh=options.fresh)
-            if not finished:
-                print(f"  trained {session.form.describe()}", flush=True)
-            recorder.start(facts)
-            rows: list[Row] = []
-            tuned = _search(session, storage, facts, recorder, rows)
-            arms = (*tuned, *study.arms)
-            accuracies, diverged = _confirm(session, arms, recorder, rows)
-            progress.close()
-            from studies.engine.compare import compare_pairs
-
-            comparisons = compare_pairs(
-                accuracies, study.comparisons, margin=plan.margin, diverged=diverged
-            )
-            sentence = answer(plan, comparisons)
-            table = comparison_table(comparisons)
-            results = {
-                "study": study.name,
-                "question": study.question,
-                "claim": study.claim,
-                "answer": sentence,
-                "command": command_line(f"studies.{study.name}", options),
-                "recipe": dataclasses.asdict(plan.recipe),
-                "trials_per_family": plan.trials,
-                "search_seeds": list(plan.search_seeds),
-                "seeds": list(plan.seeds),
-                "tuned": [arm.to_dict() for arm in tuned],
-                "facts": facts,
-                **comparisons.to_dict(),
-            }
-            rows.sort(key=lambda row: (row["stage"] == "confirm", row["seed"], row["trial"] or 0))
-            paths = write_results(plan.output, rows, results, table)
-            recorder.finish(arms, comparisons, sentence, table, paths)
-            ledger.remember("finished", totals)
-        print(_heading(plan, workers) if finished else "", end="")
-        print(f"\n{table}\n\n{sentence}\n")
-        print(_closing(plan, session.trained, time.monotonic() - started, paths))
-        print(recorder.closing())
+        with recorder, session:
+            table, sentence, paths = _lead(session, recorder, options, finished=finished)
+    print(_heading(plan, workers) if finished else "", end="")
+    print(f"\n{table}\n\n{sentence}\n")
+    print(_closing(plan, session.trained, time.monotonic() - started, paths))
+    print(recorder.closing())
     return 0
+
+
+def _lead(
+    session: Session, recorder: Recorder, options: StudyOptions, *, finished: bool
+) -> tuple[str, str, tuple[Path, ...]]:
+    """Search, confirm, compare and write down; returns table, answer and files."""
+    plan, study, ledger = session.plan, session.plan.study, session.ledger
+    if not finished:
+        session.open_workers()
+        recorder.open()
+    facts = session.facts(fresh=options.fresh)
+    if not finished:
+        print(f"  trained {session.form.describe()}", flush=True)
+    recorder.start(facts)
+    rows: list[Row] = []
+    tuned = _search(session, facts, recorder, rows)
+    arms = (*tuned, *study.arms)
+    accuracies, diverged = _confirm(session, arms, recorder, rows)
+    session.progress.close()
+    from studies.engine.compare import compare_pairs
+
+    comparisons = compare_pairs(
+        accuracies, study.comparisons, margin=plan.margin, diverged=diverged
+    )
+    sentence = answer(plan, comparisons)
+    table = comparison_table(comparisons)
+    results = {
+        "study": study.name,
+        "question": study.question,
+        "claim": study.claim,
+        "answer": sentence,
+        "command": command_line(f"studies.{study.name}", options),
+        "recipe": dataclasses.asdict(plan.recipe),
+        "trials_per_family": plan.trials,
+        "search_seeds": list(plan.search_seeds),
+        "seeds": list(plan.seeds),
+        "tuned": [arm.to_dict() for arm in tuned],
+        "facts": facts,
+        **comparisons.to_dict(),
+    }
+    rows.sort(key=lambda row: (row["stage"] == "confirm", row["seed"], row["trial"] or 0))
+    paths = write_results(plan.output, rows, results, table)
+    recorder.finish(arms, comparisons, sentence, table, paths)
+    ledger.remember("finished", _totals(plan))
+    return table, sentence, paths
+
+
+def _follow(session: Session, members: Members, totals: Mapping[str, Any], *, fresh: bool) -> bool:
+    """Train for another process while it leads this study; returns whether it is finished.
+
+    Raises:
+        UserError: --fresh while others are at work.
+    """
+    if fresh:
+        if not members.alone():
+            raise UserError(
+                "Other processes are conducting this study; wait for them to end before --fresh, "
+                "or choose another --output."
+            )
+        return False
+
+    def finished() -> bool:
+        return session.ledger.recall("finished") == totals
+
+    if not finished() and not members.lead():
+        print("Another process leads this study; this one trains for it.", flush=True)
+        session.follow(lambda: finished() or members.lead())
+        session.ledger.refresh()
+    return finished()
 
 
 def _search(
     session: Session,
-    storage: Any,
     facts: Mapping[str, Any],
     recorder: Recorder,
     rows: list[Row],
@@ -126,7 +166,7 @@ def _search(
             rows.append(run_row(run, result, study=name, stage="search", trial=trial.number))
 
     return search(
-        plan, storage, ledger.name, facts["max_fan_in"], session.train, ledger.get, on_trial
+        plan, ledger.storage, ledger.name, facts["max_fan_in"], session.train, ledger.get, on_trial
     )
 
 
@@ -152,30 +192,26 @@ def _confirm(
     return accuracies, diverged
 
 
-@contextmanager
-def _held(plan: Plan, storage: str | None) -> Iterator[None]:
-    """Create the output folder; hold it and the storage's file against a second start."""
-    from filelock import FileLock, Timeout
+def _totals(plan: Plan) -> dict[str, Any]:
+    """What a finished study may be continued beyond."""
+    return {"trials": plan.trials, "seeds": len(plan.seeds), "margin": plan.margin}
 
-    folder = plan.output
-    with ExitStack() as locks:
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            locks.enter_context(FileLock(folder / "study.lock", timeout=0))
-            if storage is not None and (file := storage_file(storage, folder)) is not None:
-                name = content_hash(plan.name_in(storage))
-                locks.enter_context(FileLock(f"{file}.{name}.lock", timeout=0))
-        except Timeout:
-            raise UserError(
-                f"Another process is conducting this study in {folder} or in its storage; wait "
-                "for it to end, or choose another --output."
-            ) from None
-        except OSError as error:
-            reason = (error.strerror or str(error)).lower()
-            raise UserError(
-                f"The output folder {folder} cannot be written ({reason}); choose another --output."
-            ) from error
-        yield
+
+def _make_folder(folder: Path) -> None:
+    """Create the output folder.
+
+    Raises:
+        UserError: it cannot be created or written.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        raise UserError(
+            f"The output folder {folder} cannot be written ({reason}); choose another --output."
+        ) from error
 
 
 def _heading(plan: Plan, workers: int) -> str:

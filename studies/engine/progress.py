@@ -23,7 +23,7 @@ class Progress:
         self.done = 0
         self.stage = ""
         self._timed = 0
-        self._quiet = quiet
+        self.quiet = quiet
         self._stream = stream or sys.stderr
         self._live = self._stream.isatty()
         self._started = time.monotonic()
@@ -52,13 +52,13 @@ class Progress:
 
     def close(self) -> None:
         """End the line."""
-        if self._live and not self._quiet:
+        if self._live and not self.quiet:
             self._stream.write("\r\033[K")
             self._stream.flush()
 
     def _show(self, force: bool = False) -> None:
         now = time.monotonic()
-        if self._quiet or (not force and now - self._shown < (0.2 if self._live else 10.0)):
+        if self.quiet or (not force and now - self._shown < (0.2 if self._live else 10.0)):
             return
         self._shown = now
         left = self.remaining_seconds()

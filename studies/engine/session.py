@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor
 from contextlib import ExitStack
-from typing import Any
+from typing import Any, cast
 
 from studies.engine import tasks
+from studies.engine.dispatch import Dispatch
 from studies.engine.errors import UserError
 from studies.engine.forms import ALONE, Form
 from studies.engine.identity import bind_folder
+from studies.engine.members import Members
 from studies.engine.plan import Plan
 from studies.engine.progress import Progress
+from studies.engine.queue import Queue
 from studies.engine.run import Environment, Recipe, Result, Run
 from studies.engine.storage import Ledger
-from studies.engine.train import call, open_pool, train
+from studies.engine.train import call, open_pool
+
+_LOOK_SECONDS = 1.0
 
 
 class Session:
@@ -26,6 +32,7 @@ class Session:
     Args:
         plan: the study's numbers.
         ledger: finished runs.
+        members: the processes that serve the study.
         environment: where to train.
         workers: number of worker processes.
         progress: counts trainings.
@@ -36,6 +43,7 @@ class Session:
         self,
         plan: Plan,
         ledger: Ledger,
+        members: Members,
         environment: Environment,
         workers: int,
         progress: Progress,
@@ -45,6 +53,7 @@ class Session:
         self.ledger = ledger
         self.progress = progress
         self.trained = 0
+        self._members = members
         self._environment = environment
         self._workers = workers
         self._stack_limit = stack
@@ -56,12 +65,44 @@ class Session:
         return self
 
     def __exit__(self, *exception: Any) -> None:
+        self._pool = None
         self._stack.__exit__(*exception)
 
-    def open_workers(self) -> None:
-        """Start the worker processes; they get ready while this process goes on."""
+    def open_workers(self, *, anew: bool = False) -> Executor:
+        """Start the worker processes; they get ready while this process goes on.
+
+        Args:
+            anew: end those that are there and start others.
+        """
+        if anew:
+            self._pool = None
+            self._stack.close()
         if self._pool is None:
             self._pool = self._stack.enter_context(open_pool(self._workers))
+        return cast(Executor, self._pool)
+
+    def follow(self, until: Callable[[], bool]) -> None:
+        """Train what the leader of the study puts into the queue.
+
+        Args:
+            until: asked about once a second; True ends it.
+
+        Raises:
+            UserError: data or device are not those of the study.
+        """
+        known = None
+        while known is None:
+            if until():
+                return
+            time.sleep(_LOOK_SECONDS)
+            known = self.ledger.recall("facts")
+        self.open_workers()
+        self.facts()
+
+        def count(key: str, result: Result) -> None:
+            self.trained += 1
+
+        self._dispatch().serve(self.form, until, count)
 
     def facts(self, *, fresh: bool = False) -> Mapping[str, Any]:
         """What is known of data and network; from the ledger where nothing is left to train.
@@ -132,13 +173,12 @@ class Session:
             equal.setdefault(run.key, []).append(run)
         self.progress.advance(len(runs) - len(missing), trained=False)
 
-        def arrived(run: Run, result: Result) -> None:
-            self.ledger.add(result)
+        def arrived(key: str, result: Result) -> None:
             self.trained += 1
-            self.progress.advance(len(equal[run.key]))
+            self.progress.advance(len(equal[key]))
             if on_result is not None:
-                for other in equal[run.key]:
-                    on_result(other, result)
+                for run in equal[key]:
+                    on_result(run, result)
 
         if on_result is not None:
             for run in runs:
@@ -146,15 +186,19 @@ class Session:
                     on_result(run, self.ledger[run.key])
         if missing:
             self.open_workers()
-            train(
-                missing,
-                self._pool,
-                self._environment,
-                arrived,
-                form=self.form,
-                workers=self._workers,
-            )
+            first = [same[0] for same in equal.values()]
+            self._dispatch().train(first, self.form, arrived)
         return [self.ledger[run.key] for run in runs]
+
+    def _dispatch(self) -> Dispatch:
+        return Dispatch(
+            self.ledger,
+            Queue(self.ledger.storage, self.ledger.name, self.plan.recipe),
+            self._members,
+            self._environment,
+            self._workers,
+            lambda anew: self.open_workers(anew=anew),
+        )
 
 
 def choose_form(
@@ -168,7 +212,4 @@ def choose_form(
         workers: number of worker processes.
         stack: most networks in a stack; 1 for none; None for no limit.
     """
-    if stack == 1:
-        return Form(reason="--stack 1")
-    form = call(pool, tasks.calibrate, recipe, environment, workers)
-    return form if stack is None else form.bounded(stack)
+    return call(pool, tasks.calibrate, recipe, environment, workers, stack)

@@ -118,11 +118,11 @@ def open_study(storage: BaseStorage, name: str) -> optuna.Study:
 
 
 def delete_studies(storage: BaseStorage, name: str) -> None:
-    """Remove every Optuna study that belongs to the study `name` (for --fresh)."""
+    """Remove every Optuna study that belongs to the study `name`, except who serves it."""
     import optuna
 
     for known in optuna.get_all_study_names(storage):
-        if known.startswith(f"{name}#"):
+        if known.startswith(f"{name}#") and not known.endswith("#members"):
             optuna.delete_study(study_name=known, storage=storage)
 
 
@@ -135,19 +135,27 @@ class Ledger:
     """
 
     def __init__(self, storage: BaseStorage, name: str) -> None:
-        self._storage, self.name = storage, name
+        self.storage, self.name = storage, name
         self._open()
 
     def _open(self) -> None:
-        self._study = open_study(self._storage, f"{self.name}#runs")
-        self._results = {
-            trial.user_attrs["result"]["key"]: Result.from_dict(trial.user_attrs["result"])
-            for trial in self._study.get_trials(deepcopy=False)
-        }
+        self._study = open_study(self.storage, f"{self.name}#runs")
+        self._results: dict[str, Result] = {}
+        self._read = 0
+        self.refresh()
+
+    def refresh(self) -> set[str]:
+        """Take over what other processes have added; returns the keys of new results."""
+        trials = self._study.get_trials(deepcopy=False)
+        results = [Result.from_dict(trial.user_attrs["result"]) for trial in trials[self._read :]]
+        self._read = len(trials)
+        new = {result.key: result for result in results if result.key not in self._results}
+        self._results |= new
+        return set(new)
 
     def clear(self) -> None:
         """Discard every result and proposal of the study, and its configuration."""
-        delete_studies(self._storage, self.name)
+        delete_studies(self.storage, self.name)
         self._open()
 
     def __contains__(self, key: str) -> bool:

@@ -55,7 +55,7 @@ def train(
     groups = gather(list(unique.values()), form, workers)
     futures = [pool.submit(tasks.run_group, group, environment, form) for group in groups]
     results: dict[str, Result] = {}
-    with _sentences(DataError):
+    with sentences(DataError), _alive():
         for future in as_completed(futures):
             for result in future.result():
                 results[result.key] = result
@@ -69,13 +69,21 @@ def call(pool: Executor, function: Callable[..., Value], *args: Any) -> Value:
     Raises:
         UserError: the function's own ValueError or data error, as one sentence.
     """
-    with _sentences(DataError, ValueError, TypeError):
+    with sentences(DataError, ValueError, TypeError), _alive():
         return pool.submit(function, *args).result()
 
 
 @contextmanager
-def _sentences(*mistakes: type[Exception]) -> Iterator[None]:
+def sentences(*mistakes: type[Exception]) -> Iterator[None]:
     """Turn what a worker raises for a user's mistake into the sentence it carries."""
+    try:
+        yield
+    except mistakes as error:
+        raise UserError(" ".join(str(error).split())) from error
+
+
+@contextmanager
+def _alive() -> Iterator[None]:
     try:
         yield
     except BrokenProcessPool as error:
@@ -83,8 +91,6 @@ def _sentences(*mistakes: type[Exception]) -> Iterator[None]:
             "A worker process died, perhaps for lack of memory; finished runs are kept: "
             "run the same command again, with a smaller --workers if it repeats."
         ) from error
-    except mistakes as error:
-        raise UserError(" ".join(str(error).split())) from error
 
 
 @contextmanager

@@ -1,0 +1,174 @@
+"""Groups of runs from the queue to this process's workers, and their results into the ledger."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
+from concurrent.futures.process import BrokenProcessPool
+
+from datamodules.errors import DataError
+from studies.engine import tasks
+from studies.engine.errors import UserError
+from studies.engine.forms import Form, gather
+from studies.engine.members import Members
+from studies.engine.queue import Group, Queue
+from studies.engine.run import Environment, Result, Run
+from studies.engine.storage import Ledger
+from studies.engine.train import sentences
+
+# How often to look what other processes did.
+_LOOK_SECONDS = 1.0
+# A worker that dies takes its group with it; one that dies so often will do so again.
+_ATTEMPTS = 3
+
+
+class Dispatch:
+    """Trains what waits in the queue, and sees to it that nothing is lost.
+
+    Args:
+        ledger: where results are kept.
+        queue: where runs wait.
+        members: who serves the study.
+        environment: where to train.
+        workers: groups that this process trains at a time.
+        pool: gives the worker processes; with True, new ones, because one has died.
+    """
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        queue: Queue,
+        members: Members,
+        environment: Environment,
+        workers: int,
+        pool: Callable[[bool], Executor],
+    ) -> None:
+        self._ledger, self._queue, self._members = ledger, queue, members
+        self._environment, self._workers, self._pool = environment, workers, pool
+        self._deaths = 0
+
+    def train(
+        self, runs: Sequence[Run], form: Form, on_result: Callable[[str, Result], None]
+    ) -> None:
+        """Put runs into the queue and take part in training them until all are in the ledger.
+
+        Args:
+            runs: different runs that are not in the ledger.
+            form: how they are trained.
+            on_result: called in this process with the key of each run as its result arrives.
+        """
+        wanted = {run.key: run for run in runs}
+        put: dict[int, list[Run]] = {}
+        left = set(wanted)
+
+        def enqueue(group: Sequence[Run]) -> None:
+            put[self._queue.put(group)] = list(group)
+            left.difference_update(run.key for run in group)
+
+        living = self._living()
+        # What a dead process had begun is trained in the same company: a checkpoint may be there.
+        for group in self._queue.withdraw(living):
+            if left.issuperset(run.key for run in group.runs):
+                enqueue(group.runs)
+        for group in self._queue.under_way(living):
+            put[group.id] = [run for run in group.runs if run.key in left]
+            left.difference_update(run.key for run in group.runs)
+        workers = self._workers * max(1, len(living))
+        for rest in gather([run for key, run in wanted.items() if key in left], form, workers):
+            enqueue(rest)
+
+        def look() -> bool:
+            for key in self._ledger.refresh() & wanted.keys():
+                on_result(key, self._ledger[key])
+            for lost in self._queue.lost(put, self._living()):
+                missing = [run for run in put.pop(lost) if run.key not in self._ledger]
+                if missing:
+                    put[self._queue.put(missing)] = missing
+            return all(key in self._ledger for key in wanted)
+
+        self.serve(form, look, on_result)
+
+    def serve(
+        self,
+        form: Form,
+        look: Callable[[], bool],
+        on_result: Callable[[str, Result], None] = lambda key, result: None,
+    ) -> None:
+        """Train groups from the queue.
+
+        Args:
+            form: how.
+            look: called now and then, and when nothing is left to do here; True ends the service.
+            on_result: called for each run that was trained here.
+        """
+        busy: dict[Future[list[Result]], Group] = {}
+        looked = time.monotonic()
+        try:
+            while True:
+                while len(busy) < self._workers and (group := self._take()) is not None:
+                    busy[self._submit(group, form)] = group
+                if not busy or time.monotonic() - looked > _LOOK_SECONDS:
+                    looked = time.monotonic()
+                    if look() and not busy:
+                        return
+                if not busy:
+                    time.sleep(_LOOK_SECONDS)
+                done, _ = wait(busy, timeout=_LOOK_SECONDS, return_when=FIRST_COMPLETED)
+                for future in done & busy.keys():
+                    self._store(future, busy, form, on_result)
+        except BaseException:
+            for group in busy.values():
+                self._queue.give_back(group)
+            raise
+
+    def _store(
+        self,
+        future: Future[list[Result]],
+        busy: dict[Future[list[Result]], Group],
+        form: Form,
+        on_result: Callable[[str, Result], None],
+    ) -> None:
+        """Keep what a group gave; if its worker has died, train it again."""
+        if future not in busy:
+            return  # another of these has found the pool broken
+        group = busy[future]
+        try:
+            with sentences(DataError):
+                results = future.result()
+        except BrokenProcessPool as error:
+            self._deaths += 1
+            if self._deaths >= _ATTEMPTS:
+                raise UserError(
+                    "Worker processes died again and again, perhaps for lack of memory; finished "
+                    "runs are kept: run the same command again, with fewer --workers or a smaller "
+                    "--stack."
+                ) from error
+            # All groups under way went down with the pool.
+            again = list(busy.values())
+            busy.clear()
+            for one in again:
+                busy[self._submit(one, form)] = one
+            return
+        self._deaths = 0
+        for result in results:
+            new = result.key not in self._ledger
+            self._ledger.add(result)
+            if new:
+                on_result(result.key, result)
+        self._queue.done(group)
+        del busy[future]
+
+    def _take(self) -> Group | None:
+        member = self._members.own
+        return None if member is None else self._queue.take(member)
+
+    def _submit(self, group: Group, form: Form) -> Future[list[Result]]:
+        try:
+            return self._pool(False).submit(tasks.run_group, group.runs, self._environment, form)
+        except BrokenProcessPool:
+            pool = self._pool(True)
+        return pool.submit(tasks.run_group, group.runs, self._environment, form)
+
+    def _living(self) -> set[int]:
+        return {trial._trial_id for trial in self._members.living()}
