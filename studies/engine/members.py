@@ -133,7 +133,9 @@ class Members:
 
     def _seen(self, trial: FrozenTrial, passed: float) -> tuple[Any, float]:
         beat = trial.user_attrs.get("beat")
-        last, silent = self._watched.get(trial._trial_id, (beat, 0.0))
+        if trial._trial_id not in self._watched:
+            return beat, 0.0
+        last, silent = self._watched[trial._trial_id]
         return (beat, silent + passed) if last == beat else (beat, 0.0)
 
     def _is_dead(self, trial: FrozenTrial) -> bool:

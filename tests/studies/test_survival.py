@@ -1,0 +1,128 @@
+"""Real processes that are killed, and what the study says in the end."""
+
+import csv
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import optuna
+import pytest
+from mlflow import MlflowClient
+
+from studies.engine.storage import open_storage
+from tests.studies.conftest import SMALL, environment
+
+STUDY = "studies.ternary_sparsity"
+KILLS = 20
+# About twenty seconds of training for one worker, start-up included.
+ARGV = [*SMALL[:-1], "1", "--epochs", "6", "--trials", "6", "--seeds", "4", "--quiet"]
+
+
+def start(folder: Path, output: str, *more: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-m", STUDY, *ARGV, "--output", output, *more],
+        cwd=folder,
+        env=environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def rows(folder: Path) -> list[dict[str, str]]:
+    """The table of all runs, without what the clock put into it."""
+    with (folder / "runs.csv").open() as file:
+        return [{k: v for k, v in row.items() if k != "seconds"} for row in csv.DictReader(file)]
+
+
+def children(pid: int) -> list[int]:
+    """Processes that descend from one, nearest first."""
+    direct = [int(p) for task in Path(f"/proc/{pid}/task").iterdir()
+              for p in (task / "children").read_text().split()]  # fmt: skip
+    return direct + [p for child in direct for p in children(child)]
+
+
+def unfinished(folder: Path) -> list[str]:
+    """Names of Optuna's studies that hold a trial which waits or runs."""
+    storage = open_storage(None, folder)
+    open_states = (optuna.trial.TrialState.RUNNING, optuna.trial.TrialState.WAITING)
+    return [
+        name
+        for name in optuna.get_all_study_names(storage)
+        if optuna.load_study(study_name=name, storage=storage).get_trials(states=open_states)
+    ]
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> tuple[list[dict[str, str]], float]:
+    """The table of the study, and how long it takes."""
+    folder = tmp_path_factory.mktemp("undisturbed")
+    (folder / "mlflow.yaml").write_text("tracking_uri: sqlite:///mlflow.db\n")
+    started = time.monotonic()
+    process = start(folder, "whole")
+    _, stderr = process.communicate(timeout=240)
+    assert process.returncode == 0, stderr
+    return rows(folder / "whole"), time.monotonic() - started
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="needs /proc to find workers")
+def test_killed_at_twenty_random_points_the_study_ends_as_an_undisturbed_one(
+    undisturbed: tuple[list[dict[str, str]], float], tmp_path: Path
+) -> None:
+    table, duration = undisturbed
+    (tmp_path / "mlflow.yaml").write_text("tracking_uri: sqlite:///mlflow.db\n")
+    draw = random.Random(0)
+    killed, studies = 0, 0
+    while killed < KILLS:
+        output = f"study {studies}"
+        process = start(tmp_path, output)
+        try:
+            process.wait(timeout=draw.uniform(0, duration))
+        except subprocess.TimeoutExpired:
+            family = children(process.pid)
+            # Mostly the process that conducts the study, sometimes one that trains for it.
+            victim = draw.choice(family) if family and draw.random() < 0.25 else process.pid
+            os.kill(victim, signal.SIGKILL)
+            killed += 1
+            if victim == process.pid:
+                process.communicate(timeout=30)  # the others end with it
+                continue
+        _, stderr = process.communicate(timeout=240)
+        assert process.returncode == 0, stderr
+        assert rows(tmp_path / output) == table
+        assert unfinished(tmp_path / output) == []
+        studies += 1
+    process = start(tmp_path, f"study {studies}")
+    _, stderr = process.communicate(timeout=240)
+    assert process.returncode == 0, stderr
+    assert rows(tmp_path / f"study {studies}") == table
+    client = MlflowClient(f"sqlite:///{tmp_path / 'mlflow.db'}")
+    (experiment,) = client.search_experiments(filter_string="name = 'ternary_sparsity'")
+    runs = client.search_runs([experiment.experiment_id], max_results=5000)
+    assert {run.info.status for run in runs} == {"FINISHED"}
+
+
+def test_processes_that_start_together_share_a_study_and_one_may_die(
+    undisturbed: tuple[list[dict[str, str]], float], tmp_path: Path
+) -> None:
+    table, _ = undisturbed
+    (tmp_path / "mlflow.yaml").write_text("tracking_uri: sqlite:///mlflow.db\n")
+    first, second = start(tmp_path, "shared"), start(tmp_path, "shared")
+    journal = tmp_path / "shared" / "study.journal"
+    deadline = time.monotonic() + 120
+    while not (journal.exists() and journal.read_text().count('"result"') >= 3):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    first.kill()
+    first.communicate(timeout=30)
+    stdout, stderr = second.communicate(timeout=240)
+    assert second.returncode == 0, stderr
+    assert "Traceback" not in stderr
+    assert rows(tmp_path / "shared") == table
+    assert "ternary (tuned)" in stdout
+    assert unfinished(tmp_path / "shared") == []
