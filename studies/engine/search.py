@@ -84,13 +84,20 @@ class FamilySearch:
             p.name: FloatDistribution(*p.bounds(max_fan_in), log=True) for p in family.space
         }
         self._asked: dict[int, Any] = {}
+        self._known: list[Any] | None = None
 
     def finished(self) -> list[Any]:
-        """Optuna's finished trials that count: the first ones, up to the budget."""
-        from optuna.trial import TrialState
+        """Optuna's finished trials that count: the first ones, up to the budget.
 
-        states = (TrialState.COMPLETE, TrialState.PRUNED)
-        return self._study.get_trials(deepcopy=False, states=states)[: self._plan.trials]
+        The storage is asked once per batch: nobody else tells trials of this family meanwhile.
+        """
+        if self._known is None:
+            self._known = self._counting(self._study.get_trials(deepcopy=False))
+        return self._known
+
+    def _counting(self, trials: Sequence[Any]) -> list[Any]:
+        finished = [t for t in trials if t.state.name in ("COMPLETE", "PRUNED")]
+        return finished[: self._plan.trials]
 
     def finished_trials(self, lookup: Callable[[Run], Result | None]) -> list[Trial]:
         """The trials that count, with their results as far as the ledger has them."""
@@ -115,9 +122,11 @@ class FamilySearch:
         from optuna.samplers import TPESampler
         from optuna.trial import TrialState
 
-        known = len(self.finished())
-        left = self._study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
-        told = {trial.user_attrs[_BATCH_START] for trial in self.finished()}
+        trials = self._study.get_trials(deepcopy=False)
+        self._known = self._counting(trials)
+        known = len(self._known)
+        left = [trial for trial in trials if trial.state == TrialState.RUNNING]
+        told = {trial.user_attrs[_BATCH_START] for trial in self._known}
         self._asked = {}
         if halfway := [t for t in left if t.user_attrs.get(_BATCH_START) in told]:
             # Some of this batch were told already, so all of it had been evaluated and reported.
@@ -127,8 +136,7 @@ class FamilySearch:
             ]
         for trial in left:
             self._study.tell(trial.number, state=TrialState.FAIL)
-        waiting = self._study.get_trials(deepcopy=False, states=(TrialState.WAITING,))
-        if known == 0 and not waiting:
+        if known == 0 and not any(trial.state == TrialState.WAITING for trial in trials):
             self._study.enqueue_trial({p.name: p.start for p in self.family.space})
         # One seed for all would propose the same points again after every restart.
         seed = int(content_hash([self._plan.study_seed, self.family.label, known]), 16) % 2**32
@@ -152,6 +160,7 @@ class FamilySearch:
         """End the trial in Optuna with its objective."""
         from optuna.trial import TrialState
 
+        self._known = None
         if trial.state == "pruned":
             self._study.tell(trial.optuna_number, state=TrialState.PRUNED)
         else:

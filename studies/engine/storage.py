@@ -3,109 +3,115 @@
 from __future__ import annotations
 
 import logging
+import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING
 
 from studies.engine.errors import UserError
+from studies.engine.locks import JournalLock
 from studies.engine.run import Plain, Result, Run
 from studies.engine.secrets import mask
+from studies.engine.troubles import reason
 
 if TYPE_CHECKING:
     import optuna
     from optuna.storages import BaseStorage
 
+    from studies.engine.patience import PatientStorage
 
-def open_storage(url: str | None, output: Path) -> BaseStorage:
-    """Open Optuna's storage, creating it under a file lock.
+__all__ = [
+    "JournalLock",
+    "Ledger",
+    "delete_studies",
+    "open_storage",
+    "open_study",
+    "storage_file",
+]
+
+# Longer than the slowest disk takes to create the tables.
+_CREATION_SECONDS = 120.0
+
+
+def open_storage(url: str | None, output: Path, limit: float = 600.0) -> PatientStorage:
+    """Open Optuna's storage, creating it if it is not there.
 
     Args:
-        url: a database URL, or the path of a journal file; None means `output`/study.journal.
+        url: `postgresql://...`, `sqlite:///FILE` or another database that SQLAlchemy knows;
+            `grpc://HOST:PORT`, Optuna's proxy (`python -m studies.proxy`); or the path of a
+            journal file. None means `output`/study.journal.
         output: the study's results folder, which exists.
+        limit: seconds to wait for a storage that goes away later on; one that is away now is an
+            error.
+
+    Returns:
+        The storage, which threads may share.
 
     Raises:
-        UserError: the storage cannot be opened; credentials in the URL are masked.
+        UserError: the storage cannot be opened, or is not ours to write to; it is as it was before.
+            Credentials in the URL are masked.
     """
     import optuna
-    from filelock import FileLock
-    from optuna.storages import JournalStorage, RDBStorage
-    from optuna.storages.journal import JournalFileBackend
-    from sqlalchemy.exc import SQLAlchemyError
+    from optuna.exceptions import OptunaError
+    from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    from studies.engine.patience import PatientStorage
+
+    # Optuna would report every failed read of a database; PatientStorage does that, once.
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
     logging.getLogger("alembic").setLevel(logging.WARNING)
     file = storage_file(url, output)
+    shown = mask(url or str(file))
     try:
-        # Several processes that create one store at the same moment break it.
-        with FileLock(f"{file or output / 'storage'}.lock"):
-            if file is None or (url is not None and "://" in url):
-                return RDBStorage(str(url))
-            lock = JournalLock(file)
-            lock.acquire()
-            try:
-                _repair(file)
-            finally:
-                lock.release()
-            # Optuna keeps the base class of its locks private.
-            return JournalStorage(JournalFileBackend(str(file), lock_obj=cast(Any, lock)))
-    except ImportError as error:
+        storage = _open(url, file, output)
+    except ArgumentError as error:
         raise UserError(
-            f"The storage {mask(str(url))} needs a database driver that is not installed; "
-            "for PostgreSQL: pip install psycopg2-binary."
+            f"The storage {shown} is no address that can be read; use the path of a journal file, "
+            "sqlite:///FILE, postgresql://USER:PASSWORD@HOST:PORT/DATABASE (special characters as "
+            "%XX) or grpc://HOST:PORT."
         ) from error
-    except (SQLAlchemyError, OSError, RuntimeError, ValueError, KeyError, TypeError) as error:
-        shown = mask(url or str(file))
-        reason = mask((str(error).splitlines() or [""])[0]).rstrip(".")
+    except AssertionError as error:
+        # Optuna's word for a kind of record that it does not know.
         raise UserError(
-            f"The storage {shown} cannot be opened or is not one of Optuna's: {reason}."
+            f"The storage {shown} holds records of a newer Optuna than {optuna.__version__}; "
+            "pip install -U optuna, or name another."
         ) from error
+    except (SQLAlchemyError, OptunaError, OSError) as error:
+        raise UserError(f"The storage {shown} cannot be opened: {reason(error)}.") from error
+    except (ValueError, KeyError, TypeError) as error:
+        raise UserError(
+            f"The storage {shown} cannot be opened or is not one of Optuna's: {reason(error)}."
+        ) from error
+    return PatientStorage(storage, shown, limit=limit)
+
+
+def _open(url: str | None, file: Path | None, output: Path) -> BaseStorage:
+    from filelock import FileLock
+
+    from studies.engine.database import open_database, open_proxy
+
+    if url is not None and url.startswith("grpc://"):
+        return open_proxy(url)
+    if url is not None and url.startswith("postgres"):
+        return open_database(url)
+    # Several processes that create one store at the same moment break it.
+    with FileLock(f"{file or output / 'storage'}.lock", timeout=_CREATION_SECONDS):
+        if url is not None and "://" in url:
+            return open_database(url)
+        from optuna.storages import JournalStorage
+
+        from studies.engine.journal import Journal
+
+        assert file is not None
+        return JournalStorage(Journal(file))
 
 
 def storage_file(url: str | None, output: Path) -> Path | None:
-    """The file behind a storage, absolute; None for a database server."""
+    """The file behind a storage, absolute; None for a server."""
     if url is None:
         return (output / "study.journal").resolve()
-    if url.startswith("sqlite:///"):
-        return Path(url.removeprefix("sqlite:///").partition("?")[0]).resolve()
+    if found := re.match(r"sqlite(\+\w+)?:///([^?]+)", url):
+        return Path(found[2]).resolve()
     return None if "://" in url else Path(url).resolve()
-
-
-def _repair(journal: Path) -> None:
-    """Cut off a last line that a full disk or a power cut left unfinished.
-
-    Raises:
-        ValueError: the file is not a journal.
-    """
-    content = journal.read_bytes() if journal.exists() else b""
-    if content and not content.startswith(b'{"op_code"'):
-        raise ValueError("the file is there and is no journal")
-    if content and not content.endswith(b"\n"):
-        with journal.open("r+b") as file:
-            file.truncate(content.rfind(b"\n") + 1)
-
-
-class JournalLock:
-    """A lock for Optuna's journal that the system releases when its holder dies.
-
-    Optuna's own is a file that a killed process leaves behind: the next start would wait for it
-    for half a minute or, where the journal's path is relative, for ever.
-
-    Args:
-        path: the journal file.
-    """
-
-    def __init__(self, path: Path) -> None:
-        from filelock import FileLock
-
-        self._lock = FileLock(f"{path}.flock")
-
-    def acquire(self) -> bool:
-        """Wait for the lock; True once it is held."""
-        self._lock.acquire()
-        return True
-
-    def release(self) -> None:
-        """Give the lock back."""
-        self._lock.release()
 
 
 def open_study(storage: BaseStorage, name: str) -> optuna.Study:
