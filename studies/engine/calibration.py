@@ -33,10 +33,14 @@ def calibrate(recipe: Recipe, environment: Environment, workers: int) -> Form:
     data = load_data(recipe, environment)
     device = make_trainer(recipe, environment).strategy.root_device
     bench = Bench(recipe, data, device)
-    most = bench.most(workers)
+    # The processes of several CPU "devices" share the memory; an accelerator is one's own.
+    most = bench.most(workers * environment.devices if device.type == "cpu" else workers)
     if most < 2:  # true today: not remembered
         form = _one_by_one(bench)[0]
         return _because(form, "two networks at once would not fit into the memory")
+    if environment.world_size > 1 and bench.normalizes:
+        reason = "batch normalisation is synchronised between devices network by network"
+        return _because(_one_by_one(bench)[0], reason)
     memory = Memory(bench.facts())
     form = memory.recall() or _measure(bench, most)
     memory.remember(form)

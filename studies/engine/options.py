@@ -68,6 +68,12 @@ class StudyOptions(RecipeOptions):
     workers: int | Literal["auto"] = _option(
         "auto", "worker processes (auto: one per core, 1 with an --accelerator)"
     )
+    devices: int | Literal["auto"] = _option(
+        "auto", "devices per host that train each run together (auto: as launched, else 1)"
+    )
+    num_nodes: int | Literal["auto"] = _option(
+        "auto", "hosts that train each run together (auto: as launched, else 1)"
+    )
     stack: int | Literal["auto"] = _option(
         "auto", "most networks trained at once in one process (auto: calibrated; 1: one by one)"
     )
@@ -85,6 +91,8 @@ class StudyOptions(RecipeOptions):
         _at_least("search_seeds", self.search_seeds, 1, 100_000)
         _at_least("seeds", self.seeds, 0, 100_000)
         _at_least("workers", None if self.workers == "auto" else self.workers, 1)
+        _at_least("devices", None if self.devices == "auto" else self.devices, 1)
+        _at_least("num_nodes", None if self.num_nodes == "auto" else self.num_nodes, 1)
         _at_least("stack", None if self.stack == "auto" else self.stack, 1)
         _at_least("study_seed", self.study_seed, 0, 1_000_000)
         if self.seeds is not None and self.seeds < 2:

@@ -28,11 +28,14 @@ from studies.engine.data import describe, load_data
 from studies.engine.forms import Form
 from studies.engine.run import Environment, Result, Run
 from studies.engine.trainer import make_trainer
+from studies.engine.world import launched_world
 
 # Lightning 2.6 asks new versions of torch for pytree leaves in a deprecated way, at every start.
 warnings.filterwarnings("ignore", message=".*LeafSpec.*")
 # The loaders index tensors in memory: there are no worker processes to ask for.
 warnings.filterwarnings("ignore", message=".*does not have many workers.*")
+# Several devices test on equal shares of distinct examples: nothing is counted twice.
+warnings.filterwarnings("ignore", message=".*it is recommended to use.*devices=1.*")
 for _name in ("lightning.pytorch", "lightning.fabric"):
     logging.getLogger(_name).setLevel(logging.ERROR)
 
@@ -90,8 +93,7 @@ def run_one(
     )
     trainer = make_trainer(recipe, environment, [] if quiet else [_EpochLines()])
     with torch.random.fork_rng(devices=[]):
-        # Dropout and the like draw from the global generator: the same numbers for every arm.
-        torch.manual_seed(run.seed)
+        _seed_draws(run.seed)
         _fit(trainer, module, WholeEpoch(data.train_dataloader()), data.val_dataloader())
         if checkpoint is not None:
             trainer.save_checkpoint(checkpoint)
@@ -139,7 +141,7 @@ def run_stack(runs: Sequence[Run], environment: Environment, form: Form) -> list
     )
     trainer = make_trainer(recipe, environment)
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seeds[0])
+        _seed_draws(seeds[0])
         batches = StackedBatches({seed: each.train_dataloader() for seed, each in data.items()})
         _fit(trainer, module, batches, first.val_dataloader())
         if runs[0].test and module.active:
@@ -159,6 +161,13 @@ def run_stack(runs: Sequence[Run], environment: Environment, form: Form) -> list
     del module, trainer
     gc.collect()
     return results
+
+
+def _seed_draws(seed: int) -> None:
+    """Dropout and the like draw from the global generator: the same numbers for every arm, others
+    in each process, which has other examples.
+    """
+    torch.manual_seed(seed + 1_000_003 * launched_world().rank)
 
 
 class _Clock:
