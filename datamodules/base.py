@@ -66,6 +66,7 @@ class TensorDataModule(LightningDataModule):
         download: bool = True,
         train_limit: int | None = None,
         drop_last: bool = False,
+        uneven: bool = False,
     ) -> None:
         """Choose options; see :class:`datamodules.options.DataOptions` for their meaning.
 
@@ -86,6 +87,7 @@ class TensorDataModule(LightningDataModule):
             download=download,
             train_limit=train_limit,
             drop_last=drop_last,
+            uneven=uneven,
         )
         self._augmentation = get_augmentation(augment, self.input_shape)
         self._loaded: LoadedData | None = None
@@ -218,6 +220,7 @@ class TensorDataModule(LightningDataModule):
             normalization=data.batch_normalization,
             augmentation=self._augmentation,
             drop_last=self.options.drop_last,
+            uneven=self.options.uneven,
             rank=rank,
             world_size=world_size,
         )

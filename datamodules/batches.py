@@ -1,6 +1,7 @@
 """Iterables that cut batches out of tensors in memory."""
 
 from collections.abc import Iterator
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -110,7 +111,9 @@ class ShuffledBatches(TensorBatches):
     **Several processes.** ``batch_size`` counts all processes together and must be divisible by
     their number; each takes its part of every batch, so the averaged gradient is that of one
     process. A last, smaller batch that cannot be divided evenly is given whole to every process,
-    which keeps that gradient; training metrics then count its examples once per process.
+    which keeps that gradient; ``copies`` tells metrics that count examples. With ``uneven``,
+    shares of any batch may differ by one example, and gradients have to be weighed by examples;
+    then only a batch with fewer examples than processes is given whole.
 
     Args:
         split: examples and labels on one device.
@@ -119,11 +122,13 @@ class ShuffledBatches(TensorBatches):
         normalization: applied to each batch; None if the split is stored normalised.
         augmentation: applied to each normalised batch.
         drop_last: leave out a last batch that is smaller than the others.
+        uneven: let shares of a batch differ by one example.
         rank: index of this process.
         world_size: number of processes that share the batches.
 
     Raises:
-        ValueError: batch_size not divisible by the number of processes, or no batch at all.
+        ValueError: batch_size not divisible by the number of processes without ``uneven``, or no
+            batch at all.
     """
 
     def __init__(
@@ -135,10 +140,11 @@ class ShuffledBatches(TensorBatches):
         normalization: Normalization | None = None,
         augmentation: CropFlip | None = None,
         drop_last: bool = False,
+        uneven: bool = False,
         rank: int = 0,
         world_size: int = 1,
     ) -> None:
-        self.drop_last = drop_last
+        self.drop_last, self.uneven = drop_last, uneven
         super().__init__(
             split, batch_size, normalization=normalization, rank=rank, world_size=world_size
         )
@@ -152,18 +158,27 @@ class ShuffledBatches(TensorBatches):
 
     def _shares(self) -> list[tuple[int, int]]:
         n, size, world = len(self.y), self.batch_size, self.world_size
-        if size % world:
+        if size % world and not self.uneven:
             raise ValueError(f"batch_size {size} is not divisible by the {world} processes")
-        whole = n // size * size
-        shares = [self._share(start, start + size) for start in range(0, whole, size)]
-        if whole < n and not self.drop_last:
-            even = (n - whole) % world == 0
-            shares.append(self._share(whole, n) if even else (whole, n))
+        edges = [*range(0, n + 1, size)]
+        if edges[-1] < n and not self.drop_last:
+            edges.append(n)
+        shares = []
+        self._copies = []
+        for start, stop in pairwise(edges):
+            count = stop - start
+            shared = count >= world if self.uneven else count % world == 0
+            shares.append(self._share(start, stop) if shared else (start, stop))
+            self._copies.append(1 if shared else world)
         if not shares:
             raise ValueError(
                 f"drop_last with batch_size {size} leaves no batch of {n} training examples"
             )
         return shares
+
+    def copies(self, index: int) -> int:
+        """Return how many processes get all examples of a batch: 1 where they share them."""
+        return self._copies[index]
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield (x, y) of one epoch: new float32 tensors (b, *input_shape), int64 (b,)."""

@@ -36,6 +36,8 @@ class DataOptions:
         download: whether missing files may be downloaded.
         train_limit: use only the first so many examples of the shuffled train split.
         drop_last: leave out the last training batch of an epoch if it is incomplete.
+        uneven: let the shares of several processes differ by one example where a training batch
+            cannot be divided evenly; for modules that weigh gradients by examples.
 
     Raises:
         TypeError: a value has the wrong type.
@@ -51,6 +53,7 @@ class DataOptions:
     download: bool = True
     train_limit: int | None = None
     drop_last: bool = False
+    uneven: bool = False
 
     def __post_init__(self) -> None:
         for name in ("batch_size", "eval_batch_size", "train_limit"):
@@ -59,7 +62,7 @@ class DataOptions:
                 check_count(name, value)
         for name in ("seed", "split_seed"):
             check_integer(name, getattr(self, name))
-        for name in ("download", "drop_last"):
+        for name in ("download", "drop_last", "uneven"):
             if not isinstance(getattr(self, name), bool):
                 raise TypeError(f"{name} must be True or False, not {getattr(self, name)!r}")
         if self.root is not None and not isinstance(self.root, str | os.PathLike):

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torchmetrics.classification import MulticlassAccuracy
 
 from initializers import Initializer, InitRecord, get_initializer
+from lightning_modules.averaging import copies_of
 from lightning_modules.loss_sums import LossSums
 from lightning_modules.memory_format import in_channels_last, use_channels_last
 from lightning_modules.networks import build_network, plain_spec
@@ -224,12 +225,20 @@ class Classifier(pl.LightningModule):
         x, y = batch
         logits = self(x)
         loss = self.optimization.loss(logits, y)
-        self._count(loss, logits, y)
+        self._count(loss, logits, y, batch_idx)
         return loss
 
-    def _count(self, loss: Tensor, logits: Tensor, y: Tensor) -> None:
-        self._train.add(loss, len(y))
-        self._correct.append((logits.detach().argmax(dim=1) == y).sum())
+    def _count(self, loss: Tensor, logits: Tensor, y: Tensor, batch_idx: int) -> None:
+        copies = 1
+        if self.trainer.world_size > 1:
+            copies = copies_of(self._batches(), batch_idx)
+        self._train.add(loss, len(y) / copies)
+        correct = (logits.detach().argmax(dim=1) == y).sum()
+        self._correct.append(correct if copies == 1 else correct / copies)
+
+    def _batches(self) -> Any:
+        """The loader of training batches."""
+        return self.trainer.train_dataloader
 
     def configure_gradient_clipping(
         self,

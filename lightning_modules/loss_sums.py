@@ -13,10 +13,12 @@ class LossSums:
 
     def __init__(self) -> None:
         self._losses: list[Tensor] = []
-        self._sizes: list[int] = []
+        self._sizes: list[float] = []
 
-    def add(self, loss: Tensor, size: int) -> None:
-        """Count a batch: its mean loss, a 0-dimensional tensor, and its number of examples."""
+    def add(self, loss: Tensor, size: float) -> None:
+        """Count a batch: its mean loss, a 0-dimensional tensor, and its number of examples (a
+        fraction of it where other processes count the same examples).
+        """
         self._losses.append(loss.detach())
         self._sizes.append(size)
 

@@ -13,10 +13,10 @@ from typing import Any, cast
 import lightning.pytorch as pl
 import torch
 from torch import Tensor, nn
-from torch.nn.parallel import DistributedDataParallel
 from torch.optim.lr_scheduler import LambdaLR
 
 from initializers import Initializer, InitRecord
+from lightning_modules.averaging import average_gradients_, take_over
 from lightning_modules.classifier import Classifier, Spec
 from lightning_modules.networks import build_network
 from lightning_modules.optimization import Optimization
@@ -271,17 +271,7 @@ class StackedClassifier(pl.LightningModule):
 
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
         """Take over the averaging of gradients: all steps of an epoch are one call to DDP."""
-        wrapper = self.trainer.strategy.model
-        if isinstance(wrapper, DistributedDataParallel):
-            wrapper.require_backward_grad_sync = False
-
-    def _average(self, block: Block) -> None:
-        """Average a step's gradients over the processes."""
-        if self.trainer.world_size > 1:
-            for parameter in block.stacked:
-                if parameter.grad is not None:
-                    torch.distributed.all_reduce(parameter.grad)
-                    parameter.grad /= self.trainer.world_size
+        take_over(self.trainer.strategy.model)
 
     def _reduce(self, value: Tensor) -> Tensor:
         """The sum over all processes of a float64 tensor, on the CPU."""
@@ -315,11 +305,14 @@ class StackedClassifier(pl.LightningModule):
         kind = self.device.type
         mixed = torch.is_autocast_enabled(kind)
         clip = self.optimization.gradient_clip
-        for batch in batches.batches({self.members[each].seed for each in block.positions}):
+        shared = self.trainer.world_size > 1
+        seeds = {self.members[each].seed for each in block.positions}
+        for index, batch in enumerate(batches.batches(seeds)):
             x, y = self._gathered(batch, block)
             logits = block.differentiate(x, y, self.manual_backward, mixed=mixed)
-            sums.add(logits, y)
-            self._average(block)
+            sums.add(logits, y, batches.copies(index) if shared else 1)
+            if shared:
+                average_gradients_(block.stacked, y.shape[1])
             # The Trainer's autocast region spans this whole loop; it is meant for forward only.
             with torch.autocast(kind, enabled=False) if mixed else nullcontext():
                 if clip > 0:

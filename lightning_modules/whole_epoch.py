@@ -15,6 +15,7 @@ from typing import Any, Protocol, cast
 import torch
 from torch import Tensor
 
+from lightning_modules.averaging import average_gradients_, take_over
 from lightning_modules.classifier import Classifier
 
 Batch = tuple[Tensor, Tensor]
@@ -47,11 +48,12 @@ class WholeEpoch:
 
 
 class WholeEpochClassifier(Classifier):
-    """A `Classifier` trained from `WholeEpoch` loaders, on one device.
+    """A `Classifier` trained from `WholeEpoch` loaders.
 
     Takes the arguments of `Classifier`. Optimiser and backward pass still go through Lightning,
     so precision plugins, `global_step` and checkpoints behave as usual; the figures stand in
-    `history` only, not in the Trainer's logs.
+    `history` only, not in the Trainer's logs. With several processes, gradients are averaged over
+    the examples of all, whose shares of a batch may differ in size.
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -64,6 +66,13 @@ class WholeEpochClassifier(Classifier):
             return batch
         return super().transfer_batch_to_device(batch, device, idx)
 
+    def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
+        """Take over the averaging of gradients: all steps of an epoch are one call to DDP."""
+        take_over(self.trainer.strategy.model)
+
+    def _batches(self) -> Any:
+        return super()._batches().batches
+
     # Lightning's contract is one batch per call; here the batch is the epoch's iterable.
     def training_step(  # type: ignore[override]
         self, batch: Iterable[Batch], batch_idx: int
@@ -73,6 +82,7 @@ class WholeEpochClassifier(Classifier):
         scheduler = cast(Any, self.lr_schedulers())
         precision = self.trainer.precision_plugin
         clipping = self.optimization.gradient_clip > 0
+        shared = self.trainer.world_size > 1
         kind = self.device.type
         mixed = torch.is_autocast_enabled(kind)
         for index, (x, y) in enumerate(batch):
@@ -83,6 +93,8 @@ class WholeEpochClassifier(Classifier):
             with torch.autocast(kind, enabled=False) if mixed else nullcontext():
                 optimizer.zero_grad()
                 self.manual_backward(loss)
+                if shared:
+                    average_gradients_(self.parameters(), len(y))
                 if clipping:
                     self.optimization.clip(self.parameters())
                 optimizer.step()
@@ -94,5 +106,5 @@ class WholeEpochClassifier(Classifier):
 
     def _steps(self) -> tuple[int, int]:
         _, epochs = super()._steps()  # the Trainer counts one batch per epoch
-        batches = len(cast(Any, self.trainer.train_dataloader).batches)
+        batches = len(self._batches())
         return batches, batches * epochs

@@ -1,9 +1,10 @@
-"""`python -m studies` lists the studies."""
+"""`python -m studies` lists the studies; `python -m studies run` starts one on several devices."""
 
 from __future__ import annotations
 
 import importlib
 import pkgutil
+import sys
 from typing import cast
 
 import studies
@@ -11,7 +12,13 @@ from studies.engine.study import Study
 
 
 def main() -> None:
-    """Print name and title of every study, and how to run it."""
+    """Print name and title of every study, and how to run it; or `run` one."""
+    if sys.argv[1:2] == ["run"]:
+        from studies.run import main as run
+
+        run(sys.argv[2:])
+    if len(sys.argv) > 1 and sys.argv[1] not in ("-h", "--help"):
+        sys.exit(f"error: Unknown command {sys.argv[1]!r}; run a study: python -m studies.NAME")
     for module in pkgutil.iter_modules(studies.__path__):
         if module.ispkg or module.name.startswith("_"):
             continue
@@ -19,6 +26,7 @@ def main() -> None:
         if study is not None:
             print(f"{module.name:<20} {cast(Study, study).title}")
     print("\nRun one: python -m studies.NAME    Its options: python -m studies.NAME --help")
+    print("On several devices: python -m studies run --devices N -m studies.NAME")
     print("Train a single network: python -m studies.train --help")
 
 

@@ -13,8 +13,10 @@ from collections.abc import Sequence
 from typing import Any, NoReturn
 
 from studies.engine.cli import command_line, parse, run_main
+from studies.engine.devices import in_one_voice
 from studies.engine.errors import UserError
 from studies.engine.options import TrainOptions
+from studies.engine.world import launched_world
 
 
 def main(argv: Sequence[str] | None = None) -> NoReturn:
@@ -29,7 +31,9 @@ def main(argv: Sequence[str] | None = None) -> NoReturn:
         )
         return train_one(options)
 
-    run_main(body, interrupted="Interrupted; nothing of this training was kept.")
+    in_one_voice(
+        lambda: run_main(body, interrupted="Interrupted; only --checkpoint-every keeps a part.")
+    )
 
 
 def train_one(options: TrainOptions) -> int:
@@ -50,9 +54,19 @@ def train_one(options: TrainOptions) -> int:
     from studies.engine.run import Arm, Environment, Run
     from studies.engine.tracking import TrackingError, environment_tags, ui_command
 
+    if launched_world().size > 1:
+        raise UserError(
+            "python -m studies.train trains on one device, but "
+            f"{launched_world().describe()}: start it alone."
+        )
     config = tracking_config(options)
     recipe = recipe_from(options)
-    environment = Environment(options.data_root, options.accelerator)
+    environment = Environment(
+        options.data_root,
+        options.accelerator,
+        checkpoints=str(Path(options.output) / "checkpoints"),
+        checkpoint_every=options.checkpoint_every,
+    )
 
     from datamodules.errors import DataError
     from initializers import get_initializer

@@ -7,6 +7,7 @@ from typing import Any, cast
 
 import lightning.pytorch as pl
 
+from lightning_modules.averaging import copies_of
 from lightning_modules.whole_epoch import Batch, Batches
 
 
@@ -33,6 +34,10 @@ class StackedBatches:
     def steps(self) -> int:
         """Optimiser steps per epoch."""
         return len(next(iter(self.loaders.values())))
+
+    def copies(self, index: int) -> int:
+        """How many processes are given all examples of a step; 1 where they share them."""
+        return copies_of(next(iter(self.loaders.values())), index)
 
     def __len__(self) -> int:
         return 1

@@ -115,13 +115,21 @@ class StackSums:
         self._waiting: list[tuple[Tensor, Tensor]] = []
         self._losses: list[Tensor] = []
         self._hits: list[Tensor] = []
-        self._sizes: list[int] = []
+        self._sizes: list[float] = []
+        self._copies = 1
+        self._shares: list[float] = []
 
-    def add(self, logits: Tensor, y: Tensor) -> None:
-        """Count a batch: logits (members, n, classes), labels (members, n)."""
-        self._sizes.append(y.shape[1])
-        if self._waiting and self._waiting[0][0].shape != logits.shape:
+    def add(self, logits: Tensor, y: Tensor, copies: int = 1) -> None:
+        """Count a batch: logits (members, n, classes), labels (members, n).
+
+        Args:
+            logits, y: the batch.
+            copies: processes that count these same examples.
+        """
+        self._sizes.append(y.shape[1] / copies)
+        if self._waiting and (self._waiting[0][0].shape, self._copies) != (logits.shape, copies):
             self._look()
+        self._copies = copies
         self._waiting.append((logits, y))
         if len(self._waiting) * logits.numel() > _MOST_WAITING:
             self._look()
@@ -136,6 +144,7 @@ class StackSums:
         losses = _each_loss(logits, y, self._smoothing)
         self._losses += losses.mean(dim=2).unbind(1)
         self._hits.append((logits.argmax(dim=3) == y).sum(dim=(1, 2)))
+        self._shares.append(1 / self._copies)
 
     def figures(self, stage: str, reduce: Reduce) -> list[dict[str, float]]:
         """For each member its mean loss per example and its accuracy; empty without batches.
@@ -150,7 +159,8 @@ class StackSums:
         sizes = torch.tensor(self._sizes, dtype=torch.float64)
         losses = torch.stack(self._losses, dim=1).cpu().double()
         totals = torch.stack([(row * sizes).sum() for row in losses])
-        hits = torch.stack(self._hits).sum(dim=0).cpu().double()
+        shares = torch.tensor(self._shares, dtype=torch.float64)
+        hits = shares @ torch.stack(self._hits).cpu().double()
         loss, hit, count = reduce(torch.stack((totals, hits, sizes.sum().expand_as(hits))))
         names = (f"{stage}_loss", f"{stage}_accuracy")
         return [

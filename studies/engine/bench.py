@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from initializers import HeNormal
 from lightning_modules import Optimization, build_network
@@ -65,6 +66,8 @@ class Bench:
         x, y = next(iter(data.train_dataloader()))
         self._x, self._y = x.to(device), y.to(device)
         network = self._build()
+        #: whether batch statistics enter a training pass
+        self.normalizes = any(isinstance(m, _BatchNorm) for m in network.modules())
         convolutions = (nn.Conv2d, nn.ConvTranspose2d)
         self.has_images = x.dim() == 4 and any(
             isinstance(m, convolutions) for m in network.modules()

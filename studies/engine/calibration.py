@@ -36,9 +36,13 @@ def calibrate(recipe: Recipe, environment: Environment, workers: int, stack: int
     bench = Bench(recipe, data, device)
     if stack == 1:
         return _because(_alone(bench), "--stack 1")
-    most = bench.most(workers)
+    # The processes of several CPU "devices" share the memory; an accelerator is one's own.
+    most = bench.most(workers * environment.devices if device.type == "cpu" else workers)
     if most < 2:  # true today: the reason is not remembered
         return _because(_alone(bench), "two networks at once would not fit into the memory")
+    if environment.world_size > 1 and bench.normalizes:
+        reason = "batch normalisation is synchronised between devices network by network"
+        return _because(_alone(bench), reason)
     memory = Memory(bench.facts())
     form = memory.recall() or _measure(bench, most)
     memory.remember(form)

@@ -1,4 +1,4 @@
-"""Trainings that continue from their last epoch checkpoint, with the numbers of an undisturbed one."""
+"""Trainings that continue from their last epoch checkpoint, with equal numbers."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from studies.engine.run import Environment, Run, content_hash
 class EpochCheckpoint(Checkpoint):
     """Saves a training every few epochs, and finds what an interrupted one left.
 
-    The file is named after the runs that are trained together. A checkpoint holds weights, optimiser
-    and figures; the order of the batches and the draws of dropout follow from seed and epoch.
+    The file is named after the runs that are trained together. A checkpoint holds weights,
+    optimiser and figures; the order of batches and the draws of dropout follow from seed and epoch.
 
     Args:
         environment: where checkpoints are kept, and how often they are made.
@@ -36,6 +36,7 @@ class EpochCheckpoint(Checkpoint):
             self._file = Path(environment.checkpoints) / f"{name}.ckpt"
         self._module = module
         self._started, self._clock, self._before = time.time(), time.perf_counter(), 0.0
+        self._epochs = runs[0].effective_recipe.epochs
         self._records: list[dict[str, Any]] | None = None
 
     @property
@@ -63,7 +64,7 @@ class EpochCheckpoint(Checkpoint):
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Save after every so many epochs, except after the last."""
         done = trainer.current_epoch + 1
-        if self._file is None or done % self._every or done == trainer.max_epochs:
+        if self._file is None or done % self._every or done == self._epochs:
             return
         self._file.parent.mkdir(parents=True, exist_ok=True)
         part = self._file.with_suffix(".part")

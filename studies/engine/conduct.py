@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import shutil
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from studies.engine.cli import command_line
+from studies.engine.devices import environment_of
 from studies.engine.errors import UserError
 from studies.engine.identity import check_identity
 from studies.engine.members import Members
@@ -19,12 +21,13 @@ from studies.engine.progress import Progress, clock
 from studies.engine.recorder import Recorder
 from studies.engine.report import answer, comparison_table, write_results
 from studies.engine.report.files import Row, run_row
-from studies.engine.run import Arm, Environment
+from studies.engine.run import Arm
 from studies.engine.search import Trial, search
 from studies.engine.session import Session
 from studies.engine.storage import Ledger, open_storage
 from studies.engine.study import Family, Study
 from studies.engine.train import default_workers
+from studies.engine.world import crew
 
 
 def conduct(study: Study, options: StudyOptions) -> int:
@@ -44,7 +47,11 @@ def conduct(study: Study, options: StudyOptions) -> int:
     """
     started = time.monotonic()
     plan = make_plan(study, options)
-    environment = Environment(options.data_root, options.accelerator)
+    environment = dataclasses.replace(
+        environment_of(options),
+        checkpoints=str(plan.output / "checkpoints"),
+        checkpoint_every=options.checkpoint_every,
+    )
     workers = default_workers(options.accelerator) if options.workers == "auto" else options.workers
     stack = None if options.stack == "auto" else options.stack
     if options.dry_run:
@@ -118,6 +125,7 @@ def _lead(
     paths = write_results(plan.output, rows, results, table)
     recorder.finish(arms, comparisons, sentence, table, paths)
     ledger.remember("finished", _totals(plan))
+    shutil.rmtree(plan.output / "checkpoints", ignore_errors=True)  # of runs under way once
     return table, sentence, paths
 
 
@@ -224,7 +232,7 @@ def _heading(plan: Plan, workers: int) -> str:
         f"  search: {len(plan.families)} families x {plan.trials} trials x "
         f"{len(plan.search_seeds)} seeds = at most {search_runs} trainings\n"
         f"  confirmation: {len(plan.study.labels)} arms x {len(plan.seeds)} fresh seeds = "
-        f"{confirm_runs} trainings, on {workers} worker processes"
+        f"{confirm_runs} trainings, {crew(workers)}"
     )
 
 

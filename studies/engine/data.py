@@ -31,7 +31,9 @@ def load_data(recipe: Recipe, environment: Environment, seed: int = 0) -> Any:
     augment = None if recipe.augment == "none" else recipe.augment
     if isinstance(module, TensorDataModule):
         module.describe()  # load before it is copied: copies share the tensors
-        return module.with_options(batch_size=recipe.batch_size, seed=seed, augment=augment)
+        return module.with_options(
+            batch_size=recipe.batch_size, seed=seed, augment=augment, uneven=True
+        )
     if augment is not None:
         raise ValueError(f"augment={augment!r} is not offered by the data set {recipe.data!r}.")
     takes = signature(type(module)).parameters

@@ -5,9 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import lightning.pytorch as pl
+import torch
 from lightning.fabric.utilities.exceptions import MisconfigurationException
+from lightning.pytorch.accelerators import CPUAccelerator
+from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from datamodules import TensorDataModule
 from initializers import get_initializer
 from lightning_modules import Optimization, build_network
 from studies.engine.data import check_batches, describe, load_data
@@ -25,9 +30,12 @@ def inspect(
         environment: where.
         arms: the initialisers, as plain data; each is applied to a fresh network.
 
+    With several devices, every process looks at its own files.
+
     Returns:
         "data": description of the data set; "max_fan_in": the network's largest fan_in;
-        "parameters": its number of trainable parameters; "accelerator": the device kind.
+        "parameters": its number of trainable parameters; "accelerator": the device kind;
+        "devices": the number that trains a run together.
 
     Raises:
         ValueError, DataError: what is wrong, in one sentence.
@@ -51,9 +59,50 @@ def inspect(
         trainer = make_trainer(recipe, environment)
     except (MisconfigurationException, ValueError) as error:
         raise ValueError(f"--accelerator {environment.accelerator}: {error}") from error
+    description = describe(data)
+    if environment.world_size > 1:
+        _check_shared(recipe, data, network, trainer)
+        _check_equal(recipe.data, description["fingerprint"])
     return {
-        "data": describe(data),
+        "data": description,
         "max_fan_in": int(max(fan_ins)),
         "parameters": sum(p.numel() for p in network.parameters() if p.requires_grad),
         "accelerator": type(trainer.accelerator).__name__.removesuffix("Accelerator").lower(),
+        "devices": environment.world_size,
     }
+
+
+def _check_shared(recipe: Recipe, data: Any, network: nn.Module, trainer: pl.Trainer) -> None:
+    """See that several devices would give the results of one.
+
+    Raises:
+        ValueError: they would not.
+    """
+    if not isinstance(data, TensorDataModule):
+        raise ValueError(
+            f"The data set {recipe.data!r} cannot be shared among several devices: only a "
+            "TensorDataModule can; use --devices 1."
+        )
+    normalized = any(isinstance(layer, _BatchNorm) for layer in network.modules())
+    if normalized and isinstance(trainer.accelerator, CPUAccelerator):
+        raise ValueError(
+            f"The network {recipe.network!r} has batch normalisation, which CPUs cannot "
+            "synchronise: several of them would train another network than one; use --devices 1, "
+            "or GPUs."
+        )
+
+
+def _check_equal(name: str, fingerprint: str) -> None:
+    """See that all processes have loaded the same data.
+
+    Raises:
+        ValueError: in every process, if they have not.
+    """
+    fingerprints: list[Any] = [None] * torch.distributed.get_world_size()
+    torch.distributed.all_gather_object(fingerprints, fingerprint)
+    for rank, other in enumerate(fingerprints):
+        if other != fingerprints[0]:
+            raise ValueError(
+                f"Process {rank} has loaded another data set {name!r} than process 0 (fingerprint "
+                f"{other}, not {fingerprints[0]}): put the same files on every host."
+            )

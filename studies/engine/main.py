@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from typing import NoReturn
 
 from studies.engine.cli import parse, run_main
+from studies.engine.devices import in_one_voice, on_devices
 from studies.engine.options import StudyOptions
 from studies.engine.study import Study
 
@@ -25,8 +27,13 @@ def study_main(study: Study, argv: Sequence[str] | None = None) -> NoReturn:
             prog=f"python -m studies.{study.name}",
             description=f"{study.title}. {study.question} Claim under test: {study.claim}.",
         )
-        from studies.engine.conduct import conduct
 
-        return conduct(study, options)
+        def lead() -> int:
+            from studies.engine.conduct import conduct
 
-    run_main(body)
+            return conduct(study, options)
+
+        again = sys.orig_argv[1:] if argv is None else ["-m", f"studies.{study.name}", *argv]
+        return on_devices(options, lead, [sys.executable, *again])
+
+    in_one_voice(lambda: run_main(body))

@@ -45,6 +45,9 @@ class RecipeOptions:
     accelerator: str = _option("auto", "auto, cpu, gpu, mps ...")
     tracking_uri: str | None = _option(None, "MLflow store (default: mlflow.yaml)")
     experiment: str | None = _option(None, "MLflow experiment (default: the study's name)")
+    checkpoint_every: int = _option(
+        0, "save every run after so many epochs, to continue from there if interrupted; 0: never"
+    )
     quiet: bool = _option(False, "no progress")
 
     def __post_init__(self) -> None:
@@ -52,6 +55,7 @@ class RecipeOptions:
         _at_least("epochs", self.epochs, 1)
         _at_least("batch_size", self.batch_size, 1)
         _at_least("train_limit", self.train_limit, 1)
+        _at_least("checkpoint_every", self.checkpoint_every, 0)
         _at_least("split_seed", self.split_seed, 0, 2**62)
 
 
@@ -67,6 +71,12 @@ class StudyOptions(RecipeOptions):
     study_seed: int = _option(0, "seed of the search; shifts all run seeds")
     workers: int | Literal["auto"] = _option(
         "auto", "worker processes (auto: one per core, 1 with an --accelerator)"
+    )
+    devices: int | Literal["auto"] = _option(
+        "auto", "devices per host that train each run together (auto: as launched, else 1)"
+    )
+    num_nodes: int | Literal["auto"] = _option(
+        "auto", "hosts that train each run together (auto: as launched, else 1)"
     )
     stack: int | Literal["auto"] = _option(
         "auto", "most networks trained at once in one process (auto: calibrated; 1: one by one)"
@@ -85,6 +95,8 @@ class StudyOptions(RecipeOptions):
         _at_least("search_seeds", self.search_seeds, 1, 100_000)
         _at_least("seeds", self.seeds, 0, 100_000)
         _at_least("workers", None if self.workers == "auto" else self.workers, 1)
+        _at_least("devices", None if self.devices == "auto" else self.devices, 1)
+        _at_least("num_nodes", None if self.num_nodes == "auto" else self.num_nodes, 1)
         _at_least("stack", None if self.stack == "auto" else self.stack, 1)
         _at_least("study_seed", self.study_seed, 0, 1_000_000)
         if self.seeds is not None and self.seeds < 2:

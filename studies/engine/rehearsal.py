@@ -10,6 +10,7 @@ from studies.engine.progress import clock
 from studies.engine.run import Arm, Environment, Run
 from studies.engine.session import choose_form
 from studies.engine.train import call, open_pool
+from studies.engine.world import crew
 
 # Start-up of the workers and the writing of results, measured on two cores.
 _OVERHEAD_SECONDS = 12.0
@@ -72,7 +73,7 @@ def rehearse(plan: Plan, environment: Environment, workers: int, stack: int | No
         f"output   {plan.output}\n"
         f"At most {total} trainings ({search_runs} search, {confirm_runs} confirmation), "
         f"{run:.2g} s each: about {clock(total * run / workers + _OVERHEAD_SECONDS)} "
-        f"on {workers} worker processes (--dry-run: nothing was trained or stored)."
+        f"{crew(workers)} (--dry-run: nothing was trained or stored)."
     )
     return 0
 

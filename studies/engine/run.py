@@ -170,10 +170,23 @@ class Environment:
     Args:
         data_root: folder of the data files; None is the user's cache.
         accelerator: the Trainer's name of the device kind.
+        devices: devices per host that train one run together, >= 1.
+        num_nodes: hosts that do, >= 1.
+        checkpoints: folder of epoch checkpoints; None keeps none.
+        checkpoint_every: epochs between two of them; 0 keeps none.
     """
 
     data_root: str | None = None
     accelerator: str = "auto"
+    devices: int = 1
+    num_nodes: int = 1
+    checkpoints: str | None = None
+    checkpoint_every: int = 0
+
+    @property
+    def world_size(self) -> int:
+        """Processes that train one run together, one per device."""
+        return self.devices * self.num_nodes
 
 
 def content_hash(content: Any) -> str:

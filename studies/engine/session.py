@@ -157,6 +157,12 @@ class Session:
                 f"{facts['accelerator']}, where results differ; name the old one with "
                 "--accelerator, or choose another --output."
             )
+        if (began := known.get("devices", 1)) != facts["devices"]:
+            raise UserError(
+                f"This study began with {began} device(s) per run and would continue with "
+                f"{facts['devices']}, where the last digits differ; use as many as before, or "
+                "choose another --output."
+            )
 
     def train(
         self, runs: Sequence[Run], on_result: Callable[[Run, Result], None] | None = None

@@ -19,6 +19,8 @@ from studies.engine.errors import UserError
 from studies.engine.forms import ALONE, Form, gather
 from studies.engine.processes import prepare_environment
 from studies.engine.run import Environment, Result, Run
+from studies.engine.world import launched_world
+from studies.engine.world_pool import current_team
 
 Value = TypeVar("Value")
 
@@ -101,8 +103,12 @@ def open_pool(workers: int) -> Iterator[Executor]:
     while this process goes on with its own start-up.
 
     Args:
-        workers: number of processes, >= 1.
+        workers: number of processes, >= 1. The processes of a launched world train together, and
+            are there already.
     """
+    if (team := current_team()) is not None:
+        yield team
+        return
     prepare_environment()
     kind = "forkserver" if sys.platform != "win32" else "spawn"
     context = multiprocessing.get_context(kind)
@@ -128,8 +134,10 @@ def open_pool(workers: int) -> Iterator[Executor]:
 
 
 def default_workers(accelerator: str = "auto") -> int:
-    """One worker per core that this process may use; one where an accelerator is asked for."""
-    if accelerator not in ("auto", "cpu"):
+    """One worker per core that this process may use; one where an accelerator is asked for, or
+    where the processes of a launched world train each run together.
+    """
+    if accelerator not in ("auto", "cpu") or launched_world().size > 1:
         return 1
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))

@@ -6,7 +6,6 @@ import gc
 import logging
 import math
 import os
-import time
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -15,7 +14,7 @@ from typing import Any, cast
 import lightning.pytorch as pl
 import torch
 
-from initializers import InitRecord, get_initializer
+from initializers import get_initializer
 from lightning_modules import (
     Member,
     Optimization,
@@ -24,6 +23,7 @@ from lightning_modules import (
     WholeEpoch,
     WholeEpochClassifier,
 )
+from studies.engine.checkpoints import EpochCheckpoint
 from studies.engine.data import describe, load_data
 from studies.engine.forms import ALONE, Form
 from studies.engine.run import Environment, Result, Run
@@ -33,6 +33,8 @@ from studies.engine.trainer import make_trainer
 warnings.filterwarnings("ignore", message=".*LeafSpec.*")
 # The loaders index tensors in memory: there are no worker processes to ask for.
 warnings.filterwarnings("ignore", message=".*does not have many workers.*")
+# Several devices test on equal shares of distinct examples: nothing is counted twice.
+warnings.filterwarnings("ignore", message=".*it is recommended to use.*devices=1.*")
 for _name in ("lightning.pytorch", "lightning.fabric"):
     logging.getLogger(_name).setLevel(logging.ERROR)
 
@@ -76,7 +78,6 @@ def run_one(
         ValueError, DataError: a recipe that cannot be trained.
         KeyboardInterrupt: Ctrl-C during training.
     """
-    clock = _Clock()
     recipe = run.effective_recipe
     data = load_data(recipe, environment, run.seed)
     module = WholeEpochClassifier(
@@ -89,21 +90,21 @@ def run_one(
         channels_last=form.channels_last,
         fused=form.fused,
     )
-    trainer = make_trainer(recipe, environment, [] if quiet else [_EpochLines()])
+    saver = EpochCheckpoint(environment, [run], module)
+    callbacks = [SeedDraws(run.seed), saver, *([] if quiet else [_EpochLines()])]
+    trainer = make_trainer(recipe, environment, callbacks)
     with torch.random.fork_rng(devices=[]):
-        # Dropout and the like draw from the global generator: the same numbers for every arm.
-        torch.manual_seed(run.seed)
-        _fit(trainer, module, WholeEpoch(data.train_dataloader()), data.val_dataloader())
+        batches = WholeEpoch(data.train_dataloader())
+        _fit(trainer, module, batches, data.val_dataloader(), saver)
         if checkpoint is not None:
             trainer.save_checkpoint(checkpoint)
         if run.test and not module.diverged:
             trainer.test(module, data.test_dataloader(), verbose=False)
-    assert module.record is not None
-    result = _result(
-        run, module.history, module.tested, module.record.to_dict(), describe(data), clock()
-    )
+    (record,) = saver.records()
+    result = _result(run, module.history, module.tested, record, describe(data), saver.times())
+    saver.remove()
     # Trainer and module refer to each other; left to chance, their memory piles up.
-    del module, trainer
+    del module, trainer, saver, callbacks
     gc.collect()
     return result
 
@@ -120,7 +121,6 @@ def run_stack(runs: Sequence[Run], environment: Environment, form: Form) -> list
         ValueError, DataError: a recipe that cannot be trained or stacked.
         KeyboardInterrupt: Ctrl-C during training.
     """
-    clock = _Clock()
     recipe = runs[0].effective_recipe
     seeds = list(dict.fromkeys(run.seed for run in runs))
     data = {seed: load_data(recipe, environment, seed) for seed in seeds}
@@ -139,43 +139,60 @@ def run_stack(runs: Sequence[Run], environment: Environment, form: Form) -> list
         channels_last=form.channels_last,
         fused=form.fused,
     )
-    trainer = make_trainer(recipe, environment)
+    saver = EpochCheckpoint(environment, runs, module)
+    trainer = make_trainer(recipe, environment, [SeedDraws(seeds[0]), saver])
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seeds[0])
         batches = StackedBatches({seed: each.train_dataloader() for seed, each in data.items()})
-        _fit(trainer, module, batches, first.val_dataloader())
+        _fit(trainer, module, batches, first.val_dataloader(), saver)
         if runs[0].test and module.active:
             trainer.test(module, first.test_dataloader(), verbose=False)
-    description, (started, seconds) = describe(first), clock()
+    description, records, (started, seconds) = describe(first), saver.records(), saver.times()
     results = [
         _result(
             run,
             module.histories[position],
             module.tested[position],
-            cast(InitRecord, module.records[position]).to_dict(),
+            records[position],
             description,
             (started, seconds / len(runs)),
         )
         for position, run in enumerate(runs)
     ]
-    del module, trainer
+    saver.remove()
+    del module, trainer, saver
     gc.collect()
     return results
 
 
-class _Clock:
-    """Start time and wall time of a training."""
+class SeedDraws(pl.Callback):
+    """Seeds the global generator at the start of every epoch, from which dropout draws.
 
-    def __init__(self) -> None:
-        self._started, self._clock = time.time(), time.perf_counter()
+    The same numbers for every arm, others in each process, which has other examples; and the same
+    numbers when a training continues from an epoch.
 
-    def __call__(self) -> tuple[float, float]:
-        return self._started, time.perf_counter() - self._clock
+    Args:
+        seed: the run's seed.
+    """
+
+    def __init__(self, seed: int) -> None:
+        self._seed = seed
+
+    def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Seed by run, epoch and process."""
+        torch.manual_seed(
+            self._seed + 1_000_003 * trainer.global_rank + 7_919 * trainer.current_epoch
+        )
 
 
-def _fit(trainer: pl.Trainer, module: pl.LightningModule, train: Any, validation: Any) -> None:
+def _fit(
+    trainer: pl.Trainer,
+    module: pl.LightningModule,
+    train: Any,
+    validation: Any,
+    saver: EpochCheckpoint,
+) -> None:
     try:
-        trainer.fit(module, train, validation)
+        trainer.fit(module, train, validation, ckpt_path=saver.found, weights_only=True)
     except SystemExit as error:  # Lightning's answer to Ctrl-C
         raise KeyboardInterrupt from error
 

@@ -1,0 +1,72 @@
+"""Signs of life of processes that train together."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable
+
+from studies.engine.link import Link, lost
+
+_PERIOD_SECONDS = 0.5
+# Counted in looks, not in seconds: a team that was suspended does not think itself dead.
+_LOOKS = 80
+
+
+class Watch:
+    """A thread that shows that this process lives, and looks after the others.
+
+    Process 0 looks after all, the others after process 0; all after the elastic launcher that
+    started them. A blocked collective call, which no signal interrupts, does not hold it up.
+
+    Args:
+        link: the connection.
+        on_end: called once, in the thread, when this process cannot go on: with what another
+            process reported, or with the error of a lost connection.
+    """
+
+    def __init__(self, link: Link, on_end: Callable[[BaseException], None]) -> None:
+        self._link, self._on_end = link, on_end
+        world = link.world
+        others = range(1, world.size) if world.rank == 0 else range(1)
+        self._others = [f"alive/{rank}" for rank in others]
+        # Only the elastic launcher stays with its processes; what else starts them may leave.
+        self._parent = os.getppid() if "TORCHELASTIC_RUN_ID" in os.environ else None
+        self._beats = 0
+        self._stopped = threading.Event()
+        self._beat()
+        link.meet()  # now every process has shown itself
+        self._thread = threading.Thread(target=self._look, name="signs of life", daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Look no more."""
+        self._stopped.set()
+        self._thread.join()
+
+    def _beat(self) -> None:
+        self._beats += 1
+        self._link.store.set(f"alive/{self._link.world.rank}", str(self._beats))
+
+    def _look(self) -> None:
+        store, leads = self._link.store, self._link.world.rank == 0
+        seen: list[bytes] = [b""] * len(self._others)
+        unchanged = [0] * len(self._others)
+        while not self._stopped.wait(_PERIOD_SECONDS):
+            try:
+                self._beat()
+                values = store.multi_get(self._others)
+                reported = self._link.reported() if leads else None
+            except RuntimeError:  # who serves the store is gone
+                return self._on_end(lost(self._link.world))
+            if reported is not None:
+                return self._on_end(reported)
+            unchanged = [
+                same + 1 if value == before else 0
+                for same, value, before in zip(unchanged, values, seen, strict=True)
+            ]
+            seen = values
+            orphaned = self._parent is not None and os.getppid() != self._parent
+            if orphaned or max(unchanged) >= _LOOKS:
+                return self._on_end(lost(self._link.world))
+        return None
