@@ -21,12 +21,13 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import ClassVar
 
 from torch import Tensor, nn
 
 from initializers.base import Initializer
+from initializers.classical import GlorotNormal
 from initializers.context import LayerContext
 from initializers.job import Job, draw_buffer
 from initializers.lookup import get_initializer
@@ -42,15 +43,13 @@ class Transform(Initializer):
     subclass that overrides ``__post_init__`` or ``check`` calls the inherited method, too.
 
     Args:
-        base: The initialiser whose weights are rewritten: an object, name, spec or dict. A
-            subclass may give the field a default.
-
+        base: The initialiser whose weights are rewritten: an X
     Raises:
         TypeError: If base is no initialiser.
         ValueError: If base names an unknown one, or an option of it is refused.
     """
 
-    base: Initializer
+    base: Initializer = field(default_factory=GlorotNormal)
 
     #: Whether the transform itself draws random numbers.
     draws: ClassVar[bool] = True
