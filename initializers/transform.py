@@ -43,7 +43,9 @@ class Transform(Initializer):
     subclass that overrides ``__post_init__`` or ``check`` calls the inherited method, too.
 
     Args:
-        base: The initialiser whose weights are rewritten: an X
+        base: The initialiser whose weights are rewritten: an object, name, spec or dict; by
+            default ``GlorotNormal()``.
+
     Raises:
         TypeError: If base is no initialiser.
         ValueError: If base names an unknown one, or an option of it is refused.
