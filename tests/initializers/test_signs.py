@@ -1,5 +1,6 @@
 """Transforms in general, and those that take signs and magnitudes apart."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -20,6 +21,7 @@ from initializers import (
     WeightPermutation,
     get_initializer,
     initialize_,
+    rearrange,
 )
 from initializers import testing as contract
 from initializers.job import Job
@@ -123,6 +125,7 @@ def test_a_transform_of_a_transform_keeps_the_full_precision() -> None:
 def test_own_draws_depend_on_seed_name_and_depth_but_not_on_the_base() -> None:
     one = weights(Noise("he_normal"))
     assert torch.equal(one, weights(Noise("ternary:density=0.3")))
+    assert torch.equal(one, weights(Noise("zeros")))  # which draws nothing
     assert torch.equal(one, weights(Noise(WholeModule())))
     assert not torch.equal(one, weights(Noise("he_normal"), seed=1))
     assert not torch.equal(one, weights(Noise(Noise("he_normal"))))
@@ -276,6 +279,21 @@ def test_weight_permutation_keeps_the_weights_as_a_set() -> None:
     assert torch.equal(ordered(permuted), ordered(base))
     pairs = torch.stack([permuted.flatten(), base.flatten()])
     assert abs(float(torch.corrcoef(pairs)[0, 1])) < 4 / (base.numel() - 1) ** 0.5
+
+
+@pytest.mark.parametrize(
+    "rearranged",
+    [rearrange.permute, rearrange.permute_signs, rearrange.permute_magnitudes],
+    ids=lambda function: function.__name__,
+)
+def test_rearrangements_depend_on_the_generator(rearranged: Callable[..., None]) -> None:
+    results = []
+    for seed in (0, 0, 1):
+        values = torch.randn(50, 40, generator=torch.Generator().manual_seed(9))
+        rearranged(values, torch.Generator().manual_seed(seed))
+        results.append(values)
+    assert torch.equal(results[0], results[1])
+    assert not torch.equal(results[0], results[2])
 
 
 def test_permutations_are_uniform() -> None:

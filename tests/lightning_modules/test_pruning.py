@@ -232,7 +232,6 @@ def test_a_network_with_an_eighth_of_its_weights_still_learns_the_digits() -> No
     last = list(rounds)[-1]
     assert last.density == 0.125
     tested = last.trainer.test(last.model, data, verbose=False)[0]
-    print(tested)
     assert tested["test_accuracy"] > 0.9
 
 
