@@ -39,18 +39,28 @@ from initializers.functional import (
 )
 from initializers.gains import GAIN_NAMES, gain_value
 from initializers.lookup import get_initializer
+from initializers.masks import Masked
 from initializers.orthogonal import Orthogonal
+from initializers.pretrained import FromState, Pretrained
 from initializers.record import InitRecord, LayerRecord, Skipped
+from initializers.signs import (
+    MagnitudePermutation,
+    SignConstant,
+    SignPermutation,
+    WeightPermutation,
+)
 from initializers.simple import Constant, Random, SparseNormal, Zeros
 from initializers.spec import parse_spec
 from initializers.ternary import Ternary
 from initializers.torch_default import TorchDefault
+from initializers.transform import Transform
 from initializers.variance_scaling import VarianceScaling
 
 __all__ = [
     "GAIN_NAMES",
     "Constant",
     "Fans",
+    "FromState",
     "GlorotNormal",
     "GlorotUniform",
     "HeConstant",
@@ -62,13 +72,20 @@ __all__ = [
     "LayerRecord",
     "LeCunNormal",
     "LeCunUniform",
+    "MagnitudePermutation",
+    "Masked",
     "Orthogonal",
+    "Pretrained",
     "Random",
+    "SignConstant",
+    "SignPermutation",
     "Skipped",
     "SparseNormal",
     "Ternary",
     "TorchDefault",
+    "Transform",
     "VarianceScaling",
+    "WeightPermutation",
     "Zeros",
     "fans",
     "gain_value",

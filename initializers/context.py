@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from initializers.fans import Fans
+from initializers.seeding import Streams
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,3 +68,16 @@ class LayerContext:
         """Add a remark to the record of this layer, once."""
         if text not in self.notes:
             self.notes.append(text)
+
+    def stream(self, label: str) -> torch.Generator:
+        """Return a fresh generator of another random stream of this parameter.
+
+        It depends on the seed, the parameter's name and ``label``, not on what was drawn from
+        ``generator``. A bare tensor has no name: there, one number is drawn from ``generator``.
+
+        Args:
+            label: Who draws and what for.
+        """
+        if self.module is None:
+            return Streams.of(label, generator=self.generator).generator(label)
+        return Streams(self.generator.initial_seed()).generator(label)

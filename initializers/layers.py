@@ -165,6 +165,19 @@ def plan_module(module: nn.Module, owner: str = "Initializer") -> Plan:
     return plan
 
 
+def oriented(name: str, layer: nn.Module, values: Tensor) -> Weight:
+    """Return another tensor in the layout of a layer's parameter, seen as that weight is.
+
+    Args:
+        name: The weight's name, e.g. ``"attention.in_proj_weight[query]"``.
+        layer: The layer that it belongs to.
+        values: Tensor of the parameter's shape, of any dtype: a stored value, a mask.
+    """
+    parameter, _, _ = name.partition("[")
+    parts = _weights(parameter, parameter.rpartition(".")[2], layer, values, ())
+    return next(part for part in parts if part.name == name)
+
+
 def _refuse_without_memory(owner: str, name: str, parameter: Tensor) -> None:
     if is_lazy(parameter):
         raise ValueError(

@@ -12,7 +12,15 @@ from initializers.classical import (
     LeCunNormal,
     LeCunUniform,
 )
+from initializers.masks import Masked
 from initializers.orthogonal import Orthogonal
+from initializers.pretrained import Pretrained
+from initializers.signs import (
+    MagnitudePermutation,
+    SignConstant,
+    SignPermutation,
+    WeightPermutation,
+)
 from initializers.simple import Constant, Random, SparseNormal, Zeros
 from initializers.ternary import Ternary
 from initializers.torch_default import TorchDefault
@@ -37,6 +45,12 @@ ENTRIES: tuple[tuple[str, Factory], ...] = (
     ("zeros", Zeros),
     ("constant", Constant),
     ("random", Random),
+    ("sign_constant", SignConstant),
+    ("sign_permutation", SignPermutation),
+    ("magnitude_permutation", MagnitudePermutation),
+    ("weight_permutation", WeightPermutation),
+    ("masked", Masked),
+    ("pretrained", Pretrained),
 )
 
 for _name, _factory in ENTRIES:
