@@ -11,6 +11,8 @@ True
 
 from initializers import registry as _registry  # noqa: F401  (fills the catalogue)
 from initializers.base import Initializer
+from initializers.batch import Batch
+from initializers.branches import Branch, residual_branches
 from initializers.catalogue import initializer_names, register_initializer
 from initializers.classical import (
     GlorotNormal,
@@ -22,7 +24,9 @@ from initializers.classical import (
     LeCunUniform,
 )
 from initializers.context import LayerContext
+from initializers.data_driven import DataDriven
 from initializers.fans import Fans, fans
+from initializers.fixup import Fixup
 from initializers.functional import (
     glorot_normal_,
     glorot_uniform_,
@@ -38,10 +42,17 @@ from initializers.functional import (
     variance_scaling_,
 )
 from initializers.gains import GAIN_NAMES, gain_value
+from initializers.gradinit import GradInit
+from initializers.identity import Dirac, ZerO
 from initializers.lookup import get_initializer
+from initializers.lsuv import LSUV
+from initializers.metainit import MetaInit
+from initializers.mimetic import Mimetic
 from initializers.orthogonal import Orthogonal
 from initializers.record import InitRecord, LayerRecord, Skipped
+from initializers.selection import PerLayer
 from initializers.simple import Constant, Random, SparseNormal, Zeros
+from initializers.skipinit import SkipInit
 from initializers.spec import parse_spec
 from initializers.ternary import Ternary
 from initializers.torch_default import TorchDefault
@@ -49,10 +60,17 @@ from initializers.variance_scaling import VarianceScaling
 
 __all__ = [
     "GAIN_NAMES",
+    "LSUV",
+    "Batch",
+    "Branch",
     "Constant",
+    "DataDriven",
+    "Dirac",
     "Fans",
+    "Fixup",
     "GlorotNormal",
     "GlorotUniform",
+    "GradInit",
     "HeConstant",
     "HeNormal",
     "HeUniform",
@@ -62,13 +80,18 @@ __all__ = [
     "LayerRecord",
     "LeCunNormal",
     "LeCunUniform",
+    "MetaInit",
+    "Mimetic",
     "Orthogonal",
+    "PerLayer",
     "Random",
+    "SkipInit",
     "Skipped",
     "SparseNormal",
     "Ternary",
     "TorchDefault",
     "VarianceScaling",
+    "ZerO",
     "Zeros",
     "fans",
     "gain_value",
@@ -85,6 +108,7 @@ __all__ = [
     "orthogonal_",
     "parse_spec",
     "register_initializer",
+    "residual_branches",
     "sparse_normal_",
     "ternary_",
     "variance_scaling_",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from initializers.blog import blog_he, blog_random, blog_xavier, blog_xavier_both, blog_zero
 from initializers.catalogue import Factory, register_initializer
 from initializers.classical import (
     GlorotNormal,
@@ -12,8 +13,17 @@ from initializers.classical import (
     LeCunNormal,
     LeCunUniform,
 )
+from initializers.fixup import Fixup
+from initializers.gradinit import GradInit
+from initializers.identity import Dirac, ZerO
+from initializers.lsuv import LSUV
+from initializers.metainit import MetaInit
+from initializers.mimetic import Mimetic
 from initializers.orthogonal import Orthogonal
+from initializers.patel import patel_he, patel_random, patel_xavier, patel_zero
+from initializers.selection import PerLayer
 from initializers.simple import Constant, Random, SparseNormal, Zeros
+from initializers.skipinit import SkipInit
 from initializers.ternary import Ternary
 from initializers.torch_default import TorchDefault
 from initializers.variance_scaling import VarianceScaling
@@ -37,6 +47,24 @@ ENTRIES: tuple[tuple[str, Factory], ...] = (
     ("zeros", Zeros),
     ("constant", Constant),
     ("random", Random),
+    ("patel_zero", patel_zero),
+    ("patel_random", patel_random),
+    ("patel_xavier", patel_xavier),
+    ("patel_he", patel_he),
+    ("blog_zero", blog_zero),
+    ("blog_random", blog_random),
+    ("blog_he", blog_he),
+    ("blog_xavier", blog_xavier),
+    ("blog_xavier_both", blog_xavier_both),
+    ("dirac", Dirac),
+    ("zero_hadamard", ZerO),
+    ("fixup", Fixup),
+    ("skipinit", SkipInit),
+    ("mimetic", Mimetic),
+    ("lsuv", LSUV),
+    ("metainit", MetaInit),
+    ("gradinit", GradInit),
+    ("per_layer", PerLayer),
 )
 
 for _name, _factory in ENTRIES:

@@ -24,11 +24,23 @@ VARIANTS = [
     "variance_scaling:distribution=constant_sign,scale=2",
     "he_constant:signs=random,gain=tanh,convention=moment",
     "torch_default",
+    "zero_hadamard:branch_ends=same",
+    "fixup:scale=0.5",
+    "skipinit:base=zero_hadamard,alpha=depth",
+    "mimetic:base=he_normal,qk_noise=0,value_noise=0.1",
+    "lsuv:base=(ternary:density=0.3),center=true,tolerance=0",
+    "lsuv:base=dirac",
+    "metainit:data=batch,steps=2,base=glorot_normal",
+    "gradinit:optimizer=adam,steps=2",
+    "per_layer:base=(lsuv:base=he_normal),rules=(last=zeros,conv=(ternary:density=0.3))",
 ]
+SHORT = {"metainit": "metainit:steps=2", "gradinit": "gradinit:steps=2"}  # default: minutes
 
 
 @pytest.mark.parametrize("check", contract.CHECKS, ids=lambda check: check.__name__)
-@pytest.mark.parametrize("spec", [*initializer_names(), *VARIANTS])
+@pytest.mark.parametrize(
+    "spec", [*(SHORT.get(name, name) for name in initializer_names()), *VARIANTS]
+)
 def test_contract(spec: str, check: contract.Check) -> None:
     check(get_initializer(spec))
 
