@@ -92,7 +92,10 @@ class WholeEpochClassifier(Classifier):
     def _publish(self, figures: dict[str, float]) -> None:
         """Leave the figures in `history`: the Trainer's logging costs more than an epoch's step."""
 
+    def _loader(self) -> Any:
+        return cast(Any, self.trainer.train_dataloader).batches
+
     def _steps(self) -> tuple[int, int]:
         _, epochs = super()._steps()  # the Trainer counts one batch per epoch
-        batches = len(cast(Any, self.trainer.train_dataloader).batches)
+        batches = len(self._loader())
         return batches, batches * epochs
