@@ -48,6 +48,7 @@ from initializers.lookup import get_initializer
 from initializers.lsuv import LSUV
 from initializers.metainit import MetaInit
 from initializers.mimetic import Mimetic
+from initializers.mup import MuP
 from initializers.orthogonal import Orthogonal
 from initializers.record import InitRecord, LayerRecord, Skipped
 from initializers.selection import PerLayer
@@ -82,6 +83,7 @@ __all__ = [
     "LeCunUniform",
     "MetaInit",
     "Mimetic",
+    "MuP",
     "Orthogonal",
     "PerLayer",
     "Random",

@@ -173,6 +173,25 @@ class Initializer(ABC):
         """Return the fan and gain by which the record judges the effective gain."""
         return context.fan_in, 1.0
 
+    def rates(self, module: nn.Module, optimizer: str) -> dict[str, float]:
+        """Return factors of the learning rate by parameter name; those left out have factor 1.
+
+        Those of its parts unless overridden, as methods do that come with learning rates.
+
+        Args:
+            module: The module that is or will be initialised.
+            optimizer: ``sgd``, ``adam`` or ``adamw``.
+        """
+        found: dict[str, float] = {}
+        for part in self.parts():
+            found |= part.rates(module, optimizer)
+        return found
+
+    def sets_rates(self) -> bool:
+        """Return whether it, or one of its parts, comes with learning rates."""
+        own = type(self).rates is not Initializer.rates
+        return own or any(part.sets_rates() for part in self.parts())
+
     def check(self, job: Job) -> None:  # noqa: B027  (nothing to refuse unless overridden)
         """Raise ValueError, naming the layer and the reason, if the module cannot be handled."""
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from initializers import validate
 from initializers.base import Initializer
@@ -16,6 +16,7 @@ from initializers.context import LayerContext
 from initializers.job import Job, draw_buffer
 from initializers.scalars import set_scalars
 
+SCALAR_RATE = 0.1
 _STARTS = {"bias": 0.0, "scale": 1.0, "multiplier": 1.0}
 
 
@@ -30,8 +31,8 @@ class Fixup(Initializer):
     ``multiplier``. So all logits are 0 and every block passes a non-negative input on.
 
     For networks without norm layers, with scalar biases and multipliers:
-    ``lightning_modules`` has ``fixup_resnet20``. The paper trains the scalars with a tenth of the
-    learning rate, which is not done here.
+    ``lightning_modules`` has ``fixup_resnet20``. The scalars are trained with a tenth of the
+    learning rate (see ``rates``).
 
     Args:
         blocks: Pattern of the names of the residual blocks; None finds them by their structure
@@ -53,6 +54,14 @@ class Fixup(Initializer):
 
     def __post_init__(self) -> None:
         validate.number(self, "scale", "(0, inf)")
+
+    def rates(self, module: nn.Module, optimizer: str) -> dict[str, float]:
+        """Return a tenth for scalar biases and multipliers; see ``Initializer.rates``."""
+        return {
+            name: SCALAR_RATE
+            for name, parameter in module.named_parameters()
+            if parameter.numel() == 1 and parameter.dim() < 2 and _start(name) is not None
+        }
 
     def check(self, job: Job) -> None:
         """Refuse networks with norm layers, and branches that the rule does not cover."""

@@ -19,6 +19,7 @@ from initializers.identity import Dirac, ZerO
 from initializers.lsuv import LSUV
 from initializers.metainit import MetaInit
 from initializers.mimetic import Mimetic
+from initializers.mup import MuP
 from initializers.orthogonal import Orthogonal
 from initializers.patel import patel_he, patel_random, patel_xavier, patel_zero
 from initializers.selection import PerLayer
@@ -61,6 +62,7 @@ ENTRIES: tuple[tuple[str, Factory], ...] = (
     ("fixup", Fixup),
     ("skipinit", SkipInit),
     ("mimetic", Mimetic),
+    ("mup", MuP),
     ("lsuv", LSUV),
     ("metainit", MetaInit),
     ("gradinit", GradInit),

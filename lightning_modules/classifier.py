@@ -217,11 +217,17 @@ class Classifier(pl.LightningModule):
             use_channels_last(self.network)
         # Lightning's learning-rate finder leaves its answer in the hyperparameters.
         self.optimization = replace(self.optimization, lr=float(self.hparams["lr"]))
-        optimizer = self.optimization.build_optimizer(self.parameters())
+        optimizer = self.optimization.build_optimizer(self.parameters(), self._factors())
         if self.optimization.is_constant:
             return optimizer
         scheduler = self.optimization.build_scheduler(optimizer, *self._steps())
         return [optimizer], [{"scheduler": scheduler, "interval": "step"}]
+
+    def _factors(self) -> dict[nn.Parameter, float]:
+        """The initialiser's factors on the learning rates, by parameter."""
+        assert self.network is not None
+        rates = self.initializer.rates(self.network, self.optimization.optimizer)
+        return {self.network.get_parameter(name): factor for name, factor in rates.items()}
 
     def _steps(self) -> tuple[int, int]:
         """Optimiser steps per epoch and in all."""

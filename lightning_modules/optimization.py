@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import torch
@@ -75,13 +75,28 @@ class Optimization:
         """Plain data from which `Optimization(**data)` makes an equal value."""
         return {**dataclasses.asdict(self), "milestones": list(self.milestones)}
 
-    def build_optimizer(self, parameters: Iterable[nn.Parameter]) -> Optimizer:
-        """The optimiser, in PyTorch's fused form (one kernel per step; the same update rule)."""
-        parameters = [p for p in parameters if p.requires_grad]
+    def build_optimizer(
+        self,
+        parameters: Iterable[nn.Parameter],
+        factors: Mapping[nn.Parameter, float] | None = None,
+    ) -> Optimizer:
+        """The optimiser, in PyTorch's fused form (one kernel per step; the same update rule).
+
+        Args:
+            parameters: what to train; those without `requires_grad` are left out.
+            factors: for some of them, a factor on their learning rate.
+        """
+        groups: dict[float, list[nn.Parameter]] = {}
+        for parameter in parameters:
+            if parameter.requires_grad:
+                groups.setdefault((factors or {}).get(parameter, 1.0), []).append(parameter)
+        plain: list[Any] = [{"params": p, "lr": self.lr * f} for f, p in groups.items()]
+        if list(groups) == [1.0]:
+            plain = groups[1.0]
         common: dict[str, Any] = {"lr": self.lr, "weight_decay": self.weight_decay, "fused": True}
         if self.optimizer == "sgd":
-            return SGD(parameters, momentum=self.momentum, **common)
-        return (AdamW if self.optimizer == "adamw" else Adam)(parameters, **common)
+            return SGD(plain, momentum=self.momentum, **common)
+        return (AdamW if self.optimizer == "adamw" else Adam)(plain, **common)
 
     def factor(self, step: int, steps_per_epoch: int, total_steps: int) -> float:
         """Learning rate of optimiser step `step` (from 0) as a multiple of `lr`."""

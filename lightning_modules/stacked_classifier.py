@@ -93,6 +93,12 @@ class StackedClassifier(pl.LightningModule):
         super().__init__()
         if not members:
             raise ValueError("StackedClassifier: give at least one member.")
+        for member in members:
+            if member.initializer.sets_rates():
+                raise ValueError(
+                    f"StackedClassifier: {member.initializer} comes with learning rates for single "
+                    "parameters, which a stack does not have; train it alone."
+                )
         self.automatic_optimization = False
         self.members = tuple(members)
         self.optimization = optimization or Optimization()

@@ -30,6 +30,7 @@ VARIANTS = [
     "mimetic:base=he_normal,qk_noise=0,value_noise=0.1",
     "lsuv:base=(ternary:density=0.3),center=true,tolerance=0",
     "lsuv:base=dirac",
+    "mup:base=lsuv,output=zero",
     "metainit:data=batch,steps=2,base=glorot_normal",
     "gradinit:optimizer=adam,steps=2",
     "per_layer:base=(lsuv:base=he_normal),rules=(last=zeros,conv=(ternary:density=0.3))",
