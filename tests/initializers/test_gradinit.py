@@ -6,6 +6,8 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from initializers import GradInit, HeNormal, InitRecord
+from initializers.job import Job
+from initializers.rehearsal import Rehearsal
 from initializers.testing_modules import batch, labels, network, state_of
 
 WEIGHTS = ("0.weight", "2.weight", "4.weight")
@@ -95,3 +97,29 @@ def test_norm_layers_and_biases_stay_as_they_were() -> None:
     assert state["1.weight"].eq(1.0).all()
     assert state["1.running_var"].eq(1.0).all()
     assert all(not state[name].any() for name in record.biases)
+
+
+@pytest.mark.parametrize(("optimizer", "order"), [("sgd", 2.0), ("adam", 1.0)])
+def test_what_is_lowered_is_the_norm_or_the_loss_after_a_step(optimizer: str, order: float) -> None:
+    """By its definition; the loss is that of other examples than the gradient."""
+    module, (x, y) = mlp(), data()
+    HeNormal()(module, seed=0)
+    job = Job.of("GradInit", module, 0, None, (x, y))
+    trial = Rehearsal.of("GradInit", job, training=True)
+    weights = {name: p.detach().requires_grad_() for name, p in trial.parameters().items()}
+    parts = torch.arange(64), torch.arange(32, 96)
+
+    def objective(limit: float) -> float:
+        chosen = GradInit(optimizer=optimizer, eta=0.05, limit=limit)
+        return float(chosen.objective(trial, weights, parts).detach())
+
+    parameters = list(module.parameters())
+    loss = cross_entropy(module(x[parts[0]]), y[parts[0]])
+    gradients = torch.autograd.grad(loss, parameters)
+    norm = float(torch.cat([g.flatten() for g in gradients]).norm(order))
+    assert objective(0.99 * norm) == pytest.approx(norm, rel=1e-5)
+    with torch.no_grad():
+        for p, g in zip(parameters, gradients, strict=True):
+            p.sub_(0.05 * (g.sign() if optimizer == "adam" else g / norm))
+        after = float(cross_entropy(module(x[parts[1]]), y[parts[1]]))
+    assert objective(1.01 * norm) == pytest.approx(after, rel=1e-4)
