@@ -165,10 +165,10 @@ class Classifier(pl.LightningModule):
         if "data" not in self.initializer.requirements():
             return None
         self.trainer.fit_loop.setup_data()  # else there may be no loader yet
-        return first_batch(self._loader(), self.trainer.world_size)
+        return first_batch(self._batches(), self.trainer.world_size)
 
-    def _loader(self) -> Any:
-        """The loader of single training batches."""
+    def _batches(self) -> Any:
+        """The loader of training batches."""
         return self.trainer.train_dataloader
 
     def _build(self, input_shape: tuple[int, ...], num_classes: int) -> None:
