@@ -11,6 +11,8 @@ True
 
 from initializers import registry as _registry  # noqa: F401  (fills the catalogue)
 from initializers.base import Initializer
+from initializers.batch import Batch
+from initializers.branches import Branch, residual_branches
 from initializers.catalogue import initializer_names, register_initializer
 from initializers.classical import (
     GlorotNormal,
@@ -22,7 +24,9 @@ from initializers.classical import (
     LeCunUniform,
 )
 from initializers.context import LayerContext
+from initializers.data_driven import DataDriven
 from initializers.fans import Fans, fans
+from initializers.fixup import Fixup
 from initializers.functional import (
     glorot_normal_,
     glorot_uniform_,
@@ -38,11 +42,18 @@ from initializers.functional import (
     variance_scaling_,
 )
 from initializers.gains import GAIN_NAMES, gain_value
+from initializers.gradinit import GradInit
+from initializers.identity import Dirac, ZerO
 from initializers.lookup import get_initializer
+from initializers.lsuv import LSUV
 from initializers.masks import Masked
+from initializers.metainit import MetaInit
+from initializers.mimetic import Mimetic
+from initializers.mup import MuP
 from initializers.orthogonal import Orthogonal
 from initializers.pretrained import FromState, Pretrained
 from initializers.record import InitRecord, LayerRecord, Skipped
+from initializers.selection import PerLayer
 from initializers.signs import (
     MagnitudePermutation,
     SignConstant,
@@ -50,6 +61,7 @@ from initializers.signs import (
     WeightPermutation,
 )
 from initializers.simple import Constant, Random, SparseNormal, Zeros
+from initializers.skipinit import SkipInit
 from initializers.spec import parse_spec
 from initializers.ternary import Ternary
 from initializers.torch_default import TorchDefault
@@ -58,11 +70,18 @@ from initializers.variance_scaling import VarianceScaling
 
 __all__ = [
     "GAIN_NAMES",
+    "LSUV",
+    "Batch",
+    "Branch",
     "Constant",
+    "DataDriven",
+    "Dirac",
     "Fans",
+    "Fixup",
     "FromState",
     "GlorotNormal",
     "GlorotUniform",
+    "GradInit",
     "HeConstant",
     "HeNormal",
     "HeUniform",
@@ -74,11 +93,16 @@ __all__ = [
     "LeCunUniform",
     "MagnitudePermutation",
     "Masked",
+    "MetaInit",
+    "Mimetic",
+    "MuP",
     "Orthogonal",
+    "PerLayer",
     "Pretrained",
     "Random",
     "SignConstant",
     "SignPermutation",
+    "SkipInit",
     "Skipped",
     "SparseNormal",
     "Ternary",
@@ -86,6 +110,7 @@ __all__ = [
     "Transform",
     "VarianceScaling",
     "WeightPermutation",
+    "ZerO",
     "Zeros",
     "fans",
     "gain_value",
@@ -102,6 +127,7 @@ __all__ = [
     "orthogonal_",
     "parse_spec",
     "register_initializer",
+    "residual_branches",
     "sparse_normal_",
     "ternary_",
     "variance_scaling_",

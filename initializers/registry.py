@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from initializers.blog import blog_he, blog_random, blog_xavier, blog_xavier_both, blog_zero
 from initializers.catalogue import Factory, register_initializer
 from initializers.classical import (
     GlorotNormal,
@@ -12,9 +13,18 @@ from initializers.classical import (
     LeCunNormal,
     LeCunUniform,
 )
+from initializers.fixup import Fixup
+from initializers.gradinit import GradInit
+from initializers.identity import Dirac, ZerO
+from initializers.lsuv import LSUV
 from initializers.masks import Masked
+from initializers.metainit import MetaInit
+from initializers.mimetic import Mimetic
+from initializers.mup import MuP
 from initializers.orthogonal import Orthogonal
+from initializers.patel import patel_he, patel_random, patel_xavier, patel_zero
 from initializers.pretrained import Pretrained
+from initializers.selection import PerLayer
 from initializers.signs import (
     MagnitudePermutation,
     SignConstant,
@@ -22,6 +32,7 @@ from initializers.signs import (
     WeightPermutation,
 )
 from initializers.simple import Constant, Random, SparseNormal, Zeros
+from initializers.skipinit import SkipInit
 from initializers.ternary import Ternary
 from initializers.torch_default import TorchDefault
 from initializers.variance_scaling import VarianceScaling
@@ -51,6 +62,25 @@ ENTRIES: tuple[tuple[str, Factory], ...] = (
     ("weight_permutation", WeightPermutation),
     ("masked", Masked),
     ("pretrained", Pretrained),
+    ("patel_zero", patel_zero),
+    ("patel_random", patel_random),
+    ("patel_xavier", patel_xavier),
+    ("patel_he", patel_he),
+    ("blog_zero", blog_zero),
+    ("blog_random", blog_random),
+    ("blog_he", blog_he),
+    ("blog_xavier", blog_xavier),
+    ("blog_xavier_both", blog_xavier_both),
+    ("dirac", Dirac),
+    ("zero_hadamard", ZerO),
+    ("fixup", Fixup),
+    ("skipinit", SkipInit),
+    ("mimetic", Mimetic),
+    ("mup", MuP),
+    ("lsuv", LSUV),
+    ("metainit", MetaInit),
+    ("gradinit", GradInit),
+    ("per_layer", PerLayer),
 )
 
 for _name, _factory in ENTRIES:

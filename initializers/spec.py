@@ -45,15 +45,29 @@ def parse_spec(text: str) -> tuple[str, dict[str, Any]]:
         name = f"{name.strip()}:{attribute.strip()}"
     if not name.strip(" :") or name.startswith(":") or any(c in name for c in "=,() \t\n"):
         raise ValueError(f"Spec {text!r} must start with a name, as in 'name:key=value,key=value'.")
+    return name.strip(), parse_options(rest, text)
+
+
+def parse_options(text: str, whole: str | None = None) -> dict[str, Any]:
+    """Split the options of a spec string: ``"key=value,key=(inner:key=value)"``.
+
+    Args:
+        text: The options alone.
+        whole: The text that is shown in messages; None takes ``text``.
+
+    Raises:
+        ValueError: If an option has no ``=`` or no name, is given twice, or brackets do not match.
+    """
+    whole = text if whole is None else whole
     options: dict[str, Any] = {}
-    for item in _split(rest, text):
+    for item in _split(text, whole):
         key, equals, value = (part.strip() for part in item.partition("="))
         if not equals or not key:
-            raise ValueError(f"Spec {text!r}: option {item.strip()!r} must be written key=value.")
+            raise ValueError(f"Spec {whole!r}: option {item.strip()!r} must be written key=value.")
         if key in options:
-            raise ValueError(f"Spec {text!r}: option {key!r} is given twice.")
+            raise ValueError(f"Spec {whole!r}: option {key!r} is given twice.")
         options[key] = parse_value(value)
-    return name.strip(), options
+    return options
 
 
 def parse_value(text: str) -> Any:

@@ -13,6 +13,7 @@ Every check takes an initialiser and raises AssertionError with a sentence that 
 A class with ``stochastic = False`` may give the same weights for two seeds; one that overrides
 ``run`` may let layers depend on one another; one that overrides ``fill_bias`` may set biases. An
 initialiser may refuse a module with ValueError, as long as it does so before it changes anything.
+One that needs a topology is tried on a network with residual blocks and self-attention.
 """
 
 from __future__ import annotations
@@ -31,8 +32,10 @@ from torch import Tensor, nn
 
 import initializers
 from initializers.base import Initializer
+from initializers.layers import plan_module
 from initializers.record import InitRecord
-from initializers.testing_modules import Zoo, batch, equal, network, same, state_of
+from initializers.testing_modules import Zoo, batch, equal, labels, network_for, same, state_of
+from initializers.testing_modules import network as network
 
 Check = Callable[[Initializer], None]
 
@@ -49,17 +52,18 @@ def check_initializer(initializer: Initializer) -> None:
 
 def check_same_seed_same_weights(initializer: Initializer) -> None:
     """Equal seeds give bitwise equal weights, whatever the weights were before."""
-    first, second = network(), network()
-    for parameter in second.parameters():
-        parameter.data.fill_(torch.nan)
-    _apply(initializer, first, 3)
+    first, second = network_for(initializer), network_for(initializer)
+    left = {skip.name for skip in _apply(initializer, first, 3).skipped}
+    for name, parameter in second.named_parameters():
+        if name not in left:
+            parameter.data.fill_(torch.nan)
     _apply(initializer, second, 3)
     assert equal(first, second), f"{initializer}: equal seeds give different weights"
 
 
 def check_seeds_differ(initializer: Initializer) -> None:
     """Different seeds give different weights, unless the class says ``stochastic = False``."""
-    first, second = network(), network()
+    first, second = network_for(initializer), network_for(initializer)
     _apply(initializer, first, 0)
     _apply(initializer, second, 1)
     assert equal(first, second) is not initializer.stochastic, (
@@ -72,7 +76,7 @@ def check_seed_or_generator(initializer: Initializer) -> None:
     generator = torch.Generator().manual_seed(0)
     both: dict[str, Any] = {"seed": 0, "generator": generator}
     for wrong in ({}, both, {"seed": -1}, {"seed": True}):
-        _assert_refused(initializer, network(), wrong)
+        _assert_refused(initializer, network_for(initializer), wrong)
 
 
 def check_generator(initializer: Initializer) -> None:
@@ -88,7 +92,7 @@ def check_generator(initializer: Initializer) -> None:
 
 def check_global_generators_untouched(initializer: Initializer) -> None:
     """The global generators of torch, NumPy and Python are neither used nor moved."""
-    module = network()
+    module = network_for(initializer)
     before = _global_states()
     _apply(initializer, module, 0)
     assert before == _global_states(), f"{initializer}: moves a global random generator"
@@ -153,7 +157,7 @@ def check_biases_and_norms(initializer: Initializer) -> None:
 
 def check_module_is_left_alone(initializer: Initializer) -> None:
     """Parameters stay the same objects in the same memory; flags, gradients and mode are kept."""
-    module = network().eval()
+    module = network_for(initializer).eval()
     first, *_, last, _ = module.parameters()
     first.requires_grad_(False)
     last.grad = gradient = torch.ones_like(last)
@@ -172,10 +176,10 @@ def check_module_is_left_alone(initializer: Initializer) -> None:
 
 def check_dtypes(initializer: Initializer) -> None:
     """One seed gives the same weights, to rounding, in every floating-point dtype."""
-    reference = network().double()
+    reference = network_for(initializer).double()
     _apply(initializer, reference, 2)
     for dtype, tolerance in ((torch.float32, 1e-5), (torch.bfloat16, 2e-2)):
-        module = network().to(dtype)
+        module = network_for(initializer).to(dtype)
         _apply(initializer, module, 2)
         for name, value in state_of(module).items():
             if value.is_floating_point():
@@ -188,8 +192,8 @@ def check_dtypes(initializer: Initializer) -> None:
 
 def check_memory_format(initializer: Initializer) -> None:
     """The memory layout does not matter."""
-    plain = network()
-    last = network().to(memory_format=torch.channels_last)
+    plain = network_for(initializer)
+    last = network_for(initializer).to(memory_format=torch.channels_last)
     _apply(initializer, plain, 0)
     _apply(initializer, last, 0)
     assert equal(plain, last), f"{initializer}: channels_last gives other weights"
@@ -205,13 +209,13 @@ def check_refuses_before_changing(initializer: Initializer) -> None:
 
 def check_record(initializer: Initializer) -> None:
     """The record is plain data, and its numbers are those of the weights."""
-    module = network()
+    module = network_for(initializer)
     record = _apply(initializer, module, 4)
     text = json.dumps(record.to_dict(), allow_nan=False)
     assert json.loads(text) == record.to_dict(), f"{initializer}: the record is not plain data"
-    state = state_of(module)
+    weights = {weight.name: weight.read().double() for weight in plan_module(module).weights}
     for layer in record.layers:
-        weight = state[layer.name].double()
+        weight = weights[layer.name]
         rms = float(weight.square().mean().sqrt())
         zeros = float((weight == 0).double().mean())
         empty = int((weight.flatten(1) == 0).all(1).sum())
@@ -272,12 +276,12 @@ def _global_states() -> tuple[Any, ...]:
 
 def _apply(initializer: Initializer, module: nn.Module, seed: int) -> InitRecord:
     dtype = next(module.parameters()).dtype
-    return initializer(module, seed=seed, batch=batch().to(dtype))
+    return initializer(module, seed=seed, batch=(batch().to(dtype), labels()))
 
 
 def _apply_with(initializer: Initializer, generator: torch.Generator) -> dict[str, Tensor]:
-    module = network()
-    initializer(module, generator=generator, batch=batch())
+    module = network_for(initializer)
+    initializer(module, generator=generator, batch=(batch(), labels()))
     return state_of(module)
 
 
@@ -293,7 +297,7 @@ def _apply_or_refuse(initializer: Initializer, zoo: Zoo) -> InitRecord | None:
 def _assert_refused(initializer: Initializer, module: nn.Module, arguments: dict[str, Any]) -> None:
     before = state_of(module)
     try:
-        initializer(module, batch=batch(), **arguments)
+        initializer(module, batch=(batch(), labels()), **arguments)
     except (TypeError, ValueError):
         assert same(before, state_of(module)), f"{initializer}: changes a module before it refuses"
         return

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import torch
 from torch import Tensor, nn
+
+if TYPE_CHECKING:
+    from initializers.base import Initializer
 
 
 class Zoo(nn.Module):
@@ -72,3 +77,60 @@ def same(first: dict[str, Tensor], second: dict[str, Tensor]) -> bool:
 def equal(first: nn.Module, second: nn.Module) -> bool:
     """Return whether two modules hold bitwise equal tensors."""
     return same(state_of(first), state_of(second))
+
+
+def labels() -> Tensor:
+    """Return labels of 5 classes for the examples of ``batch()``."""
+    return torch.randint(5, (32,), generator=torch.Generator().manual_seed(1))
+
+
+def network_for(initializer: Initializer) -> nn.Module:
+    """Return ``network()``, or a structured one for an initialiser that needs a topology.
+
+    Both take ``batch()`` and have a weight ``"0.weight"``.
+    """
+    return structured_network() if "topology" in initializer.requirements() else network()
+
+
+def structured_network() -> nn.Sequential:
+    """Return a network without norm layers, with residual blocks and self-attention."""
+    return nn.Sequential(
+        nn.Conv2d(3, 8, 3, padding=1),
+        ResidualBlock(8),
+        ResidualBlock(8),
+        nn.Flatten(2),
+        SelfAttention(36, 4),
+        nn.Flatten(),
+        nn.Linear(8 * 36, 5),
+    )
+
+
+class ResidualBlock(nn.Module):
+    """Two convolutions, a scalar bias and a multiplier beside an identity."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(channels, channels, 3, padding=1)
+        self.bias2 = nn.Parameter(torch.zeros(1))
+        self.conv2 = nn.Conv2d(channels, channels, 3, padding=1)
+        self.alpha = nn.Parameter(torch.ones(1))
+        self.shortcut = nn.Identity()
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Apply the block."""
+        inner = torch.relu(self.conv1(x)) + self.bias2
+        out: Tensor = self.shortcut(x) + self.alpha * self.conv2(inner)
+        return out
+
+
+class SelfAttention(nn.Module):
+    """Attention of a sequence to itself."""
+
+    def __init__(self, width: int, heads: int) -> None:
+        super().__init__()
+        self.attention = nn.MultiheadAttention(width, heads, batch_first=True)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return what each position attends to."""
+        out: Tensor = self.attention(x, x, x)[0]
+        return out

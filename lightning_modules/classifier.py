@@ -12,8 +12,9 @@ import torch
 from torch import Tensor, nn
 from torchmetrics.classification import MulticlassAccuracy
 
-from initializers import Initializer, InitRecord, get_initializer
+from initializers import Batch, Initializer, InitRecord, get_initializer
 from lightning_modules.averaging import copies_of
+from lightning_modules.first_batch import first_batch
 from lightning_modules.loss_sums import LossSums
 from lightning_modules.memory_format import in_channels_last, use_channels_last
 from lightning_modules.networks import build_network, plain_spec
@@ -28,6 +29,7 @@ class Classifier(pl.LightningModule):
     The network is built when the Trainer first meets the data (shapes come from the DataModule),
     and initialised exactly once, before the optimiser exists: the same weights on every process,
     and never again when training resumes from a checkpoint or the model was loaded from one.
+    An initialiser that needs data is given the first training batch, of all processes together.
 
     Logged once an epoch: train_loss, train_accuracy, val_loss, val_accuracy; by `Trainer.test`:
     test_loss and test_accuracy. Accuracies are fractions in [0, 1], losses mean nats per example;
@@ -138,17 +140,40 @@ class Classifier(pl.LightningModule):
         if not self._initialized and stage != "fit":
             self.initialize()
 
-    def initialize(self) -> InitRecord:
+    def initialize(self, batch: Batch | None = None) -> InitRecord:
         """Set the network's parameters by the injected initialiser; returns its record.
 
         Called by the Trainer's hooks; of use without a Trainer. A second call sets the same
         weights again.
+
+        Args:
+            batch: inputs and labels for an initialiser that needs data.
+
+        Raises:
+            ValueError: no network yet, data that are needed and missing, or a network that the
+                initialiser cannot handle.
         """
         if self.network is None:
             raise ValueError("Classifier: give input_shape and num_classes, or attach data first.")
-        self.record = self.initializer(self.network, seed=self.seed)
+        self.record = self.initializer(self.network, seed=self.seed, batch=batch)
         self._initialized = True
         return self.record
+
+    def adopt(self, record: InitRecord | None) -> None:
+        """Take the weights as they are for initialised; `record` says by what."""
+        self.record = record
+        self._initialized = True
+
+    def _first_batch(self) -> Batch | None:
+        """The first training batch, if the initialiser needs data."""
+        if "data" not in self.initializer.requirements():
+            return None
+        self.trainer.fit_loop.setup_data()  # else there may be no loader yet
+        return first_batch(self._batches(), self.trainer.world_size)
+
+    def _batches(self) -> Any:
+        """The loader of training batches."""
+        return self.trainer.train_dataloader
 
     def _build(self, input_shape: tuple[int, ...], num_classes: int) -> None:
         if self._spec is None:
@@ -191,16 +216,24 @@ class Classifier(pl.LightningModule):
         the optimiser and, where the rate is not constant, its per-step schedule.
         """
         if not self._initialized:
-            self.initialize()
+            self.initialize(self._first_batch())
         if self.channels_last and self.network is not None:
             use_channels_last(self.network)
         # Lightning's learning-rate finder leaves its answer in the hyperparameters.
         self.optimization = replace(self.optimization, lr=float(self.hparams["lr"]))
-        optimizer = self.optimization.build_optimizer(self.parameters(), fused=self.fused)
+        optimizer = self.optimization.build_optimizer(
+            self.parameters(), self._factors(), fused=self.fused
+        )
         if self.optimization.is_constant:
             return optimizer
         scheduler = self.optimization.build_scheduler(optimizer, *self._steps())
         return [optimizer], [{"scheduler": scheduler, "interval": "step"}]
+
+    def _factors(self) -> dict[nn.Parameter, float]:
+        """The initialiser's factors on the learning rates, by parameter."""
+        assert self.network is not None
+        rates = self.initializer.rates(self.network, self.optimization.optimizer)
+        return {self.network.get_parameter(name): factor for name, factor in rates.items()}
 
     def _steps(self) -> tuple[int, int]:
         """Optimiser steps per epoch and in all."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import torch
@@ -76,21 +76,32 @@ class Optimization:
         return {**dataclasses.asdict(self), "milestones": list(self.milestones)}
 
     def build_optimizer(
-        self, parameters: Iterable[nn.Parameter], *, fused: bool = True
+        self,
+        parameters: Iterable[nn.Parameter],
+        factors: Mapping[nn.Parameter, float] | None = None,
+        *,
+        fused: bool = True,
     ) -> Optimizer:
         """The optimiser.
 
         Args:
-            parameters: what it updates; frozen ones are left out.
+            parameters: what to train; those without `requires_grad` are left out.
+            factors: for some of them, a factor on their learning rate.
             fused: one kernel per step instead of one per operation, where the device has it: the
                 same update rule, rounded differently.
         """
-        parameters = [p for p in parameters if p.requires_grad]
-        fused = fused and can_fuse(p.device.type for p in parameters)
+        groups: dict[float, list[nn.Parameter]] = {}
+        for parameter in parameters:
+            if parameter.requires_grad:
+                groups.setdefault((factors or {}).get(parameter, 1.0), []).append(parameter)
+        plain: list[Any] = [{"params": p, "lr": self.lr * f} for f, p in groups.items()]
+        fused = fused and can_fuse(p.device.type for group in groups.values() for p in group)
+        if list(groups) == [1.0]:
+            plain = groups[1.0]
         common: dict[str, Any] = {"lr": self.lr, "weight_decay": self.weight_decay, "fused": fused}
         if self.optimizer == "sgd":
-            return SGD(parameters, momentum=self.momentum, **common)
-        return (AdamW if self.optimizer == "adamw" else Adam)(parameters, **common)
+            return SGD(plain, momentum=self.momentum, **common)
+        return (AdamW if self.optimizer == "adamw" else Adam)(plain, **common)
 
     def factor(self, step: int, steps_per_epoch: int, total_steps: int) -> float:
         """Learning rate of optimiser step `step` (from 0) as a multiple of `lr`."""

@@ -18,6 +18,7 @@ from torch.optim.lr_scheduler import LambdaLR
 from initializers import Initializer, InitRecord
 from lightning_modules.averaging import average_gradients_, take_over
 from lightning_modules.classifier import Classifier, Spec
+from lightning_modules.first_batch import first_batch
 from lightning_modules.networks import build_network
 from lightning_modules.optimization import Optimization
 from lightning_modules.stacking import STACKS, StackedOptimizer, clip_each_
@@ -94,6 +95,12 @@ class StackedClassifier(pl.LightningModule):
         super().__init__()
         if not members:
             raise ValueError("StackedClassifier: give at least one member.")
+        for member in members:
+            if member.initializer.sets_rates():
+                raise ValueError(
+                    f"StackedClassifier: {member.initializer} comes with learning rates for single "
+                    "parameters, which a stack does not have; train it alone."
+                )
         self.automatic_optimization = False
         self._fused = fused
         self.members = tuple(members)
@@ -129,14 +136,19 @@ class StackedClassifier(pl.LightningModule):
         """Positions of the members that are still in the stack."""
         return [position for block in self._blocks() for position in block.positions]
 
-    def initialize(self) -> list[InitRecord | None]:
-        """Set every member's parameters by its initialiser; returns the records."""
+    def initialize(self, batches: Mapping[int, Batch] | None = None) -> list[InitRecord | None]:
+        """Set every member's parameters by its initialiser; returns the records.
+
+        Args:
+            batches: by seed, inputs and labels for members whose initialiser needs data.
+        """
         pattern = self._pattern[0].to(self._blocks()[0].stacked[0])
         self.records = []
         for block in self._blocks():
             for row, position in enumerate(block.positions):
                 member = self.members[position]
-                self.records.append(member.initializer(pattern, seed=member.seed))
+                data = (batches or {}).get(member.seed)
+                self.records.append(member.initializer(pattern, seed=member.seed, batch=data))
                 block.network.load_member(row, pattern)
         return self.records
 
@@ -158,7 +170,10 @@ class StackedClassifier(pl.LightningModule):
         rule: dict[str, Any] = self.optimization.to_dict() | {"lr": self._rate(position)}
         network = copy.deepcopy(self._spec)
         model = Classifier(network, member.initializer, **rule, seed=member.seed, **self._data)
-        model.initialize()
+        if "data" in member.initializer.requirements():
+            model.adopt(self.records[position])
+        else:
+            model.initialize()
         assert model.network is not None
         model.network.to(block.stacked[0])
         block.network.store_member(block.positions.index(position), model.network)
@@ -228,7 +243,7 @@ class StackedClassifier(pl.LightningModule):
         one per block.
         """
         if not self.records:
-            self.initialize()
+            self.initialize(self._first_batches())
         optimizers = [
             StackedOptimizer(
                 block.stacked,
@@ -247,6 +262,16 @@ class StackedClassifier(pl.LightningModule):
             return self.optimization.factor(step, steps, steps * epochs)
 
         return optimizers, [LambdaLR(optimizer, factor) for optimizer in optimizers]
+
+    def _first_batches(self) -> dict[int, Batch]:
+        """By seed, the first training batch of the members whose initialiser needs data."""
+        needy = [each for each in self.members if "data" in each.initializer.requirements()]
+        if not needy:
+            return {}
+        self.trainer.fit_loop.setup_data()  # else there are no loaders yet
+        loaders = cast(StackedBatches, self.trainer.train_dataloader).loaders
+        world = self.trainer.world_size
+        return {seed: first_batch(loaders[seed], world) for seed in {m.seed: 0 for m in needy}}
 
     def _epochs(self) -> int:
         epochs = self.trainer.max_epochs

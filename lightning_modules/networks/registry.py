@@ -16,6 +16,7 @@ from lightning_modules.networks.conv import ConvNet
 from lightning_modules.networks.imported import build_imported
 from lightning_modules.networks.messages import nearest
 from lightning_modules.networks.mlp import lenet_300_100, mlp, parse_widths
+from lightning_modules.networks.norm_free import NormFreeResNet
 from lightning_modules.networks.resnet import ResNet
 from lightning_modules.networks.rng import ZeroStart, isolated_torch_rng
 from lightning_modules.networks.vision import PREFIX, build_torchvision, torchvision_names
@@ -55,6 +56,10 @@ NETWORKS: dict[str, Entry] = {
     "resnet32": Entry(ResNet, {"depth": 32}),
     "resnet44": Entry(ResNet, {"depth": 44}),
     "resnet56": Entry(ResNet, {"depth": 56}),
+    "fixup_resnet": Entry(NormFreeResNet, {"block": "fixup"}),
+    "fixup_resnet20": Entry(NormFreeResNet, {"block": "fixup", "depth": 20}),
+    "skipinit_resnet": Entry(NormFreeResNet, {"block": "skipinit"}),
+    "skipinit_resnet20": Entry(NormFreeResNet, {"block": "skipinit", "depth": 20}),
 }
 """The networks that have a name of their own."""
 

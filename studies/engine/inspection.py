@@ -15,6 +15,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from datamodules import TensorDataModule
 from initializers import get_initializer
 from lightning_modules import Optimization, build_network
+from lightning_modules.first_batch import first_batch
 from studies.engine.data import check_batches, describe, load_data
 from studies.engine.run import Environment, Recipe
 from studies.engine.trainer import make_trainer
@@ -46,8 +47,10 @@ def inspect(
     shape, classes = data.input_shape, data.num_classes
     check_batches(recipe.data, data)
     network = build_network(recipe.network, input_shape=shape, num_classes=classes)
+    needy = any("data" in initializer.requirements() for initializer in initializers)
+    batch = first_batch(data.train_dataloader()) if needy else None
     for initializer in initializers:
-        initializer(network, seed=0)
+        initializer(network, seed=0, batch=batch)
     fan_ins = [layer.fan_in for layer in get_initializer("he_normal")(network, seed=0).layers]
     rest = describe(data)["n_train"] % recipe.batch_size
     if rest == 1 and any(isinstance(layer, _BatchNorm) for layer in network.modules()):

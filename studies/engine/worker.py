@@ -52,9 +52,18 @@ def use_one_thread() -> None:
 
 def run_group(runs: Sequence[Run], environment: Environment, form: Form) -> list[Result]:
     """Train runs that `studies.engine.forms.gather` put together; results in their order."""
-    if form.stacked:
-        return run_stack(runs, environment, form)
-    return [run_one(run, environment, form=form) for run in runs]
+    single = [not form.stacked or _sets_rates(run) for run in runs]
+    together = [run for run, alone in zip(runs, single, strict=True) if not alone]
+    stacked = iter(run_stack(together, environment, form) if together else ())
+    return [
+        run_one(run, environment, form=form) if alone else next(stacked)
+        for run, alone in zip(runs, single, strict=True)
+    ]
+
+
+def _sets_rates(run: Run) -> bool:
+    """Whether the initialiser comes with learning rates, so that the run cannot be stacked."""
+    return get_initializer(dict(run.arm.initializer)).sets_rates()
 
 
 def run_one(

@@ -30,12 +30,24 @@ VARIANTS = [
     "weight_permutation:base=(sign_constant:base=he_uniform)",
     "masked:base=he_normal,criterion=random,density=0.3,ones=signed_reshuffle,rescale=true",
     "masked:criterion=small_init,density=0.3,scope=global,ones=rand_signed_constant",
+    "zero_hadamard:branch_ends=same",
+    "fixup:scale=0.5",
+    "skipinit:base=zero_hadamard,alpha=depth",
+    "mimetic:base=he_normal,qk_noise=0,value_noise=0.1",
+    "lsuv:base=(ternary:density=0.3),center=true,tolerance=0",
+    "lsuv:base=dirac",
+    "mup:base=lsuv,output=zero",
+    "metainit:data=batch,steps=2,base=glorot_normal",
+    "gradinit:optimizer=adam,steps=2",
+    "per_layer:base=(lsuv:base=he_normal),rules=(last=zeros,conv=(ternary:density=0.3))",
 ]
 NEED_OPTIONS = {"pretrained"}  # tested with a file of its own
+SHORT = {"metainit": "metainit:steps=2", "gradinit": "gradinit:steps=2"}  # default: minutes
+NAMES = [SHORT.get(name, name) for name in initializer_names() if name not in NEED_OPTIONS]
 
 
 @pytest.mark.parametrize("check", contract.CHECKS, ids=lambda check: check.__name__)
-@pytest.mark.parametrize("spec", [*sorted({*initializer_names()} - NEED_OPTIONS), *VARIANTS])
+@pytest.mark.parametrize("spec", [*NAMES, *VARIANTS])
 def test_contract(spec: str, check: contract.Check) -> None:
     check(get_initializer(spec))
 

@@ -12,7 +12,7 @@ import hashlib, json, logging, sys, warnings
 from pathlib import Path
 import lightning.pytorch as pl
 from datamodules import Digits
-from initializers import HeNormal
+from initializers import LSUV, HeNormal
 from lightning_modules import Classifier, Member, StackedClassifier, StackedData
 
 class Note(pl.Callback):
@@ -32,7 +32,7 @@ if __name__ == "__main__":
     trainer = pl.Trainer(max_epochs=2, accelerator="cpu", devices=devices, precision="64-true",
         strategy="ddp_fork" if devices > 1 else "auto", logger=False, enable_checkpointing=False,
         enable_progress_bar=False, enable_model_summary=False, callbacks=[Note()])
-    if sys.argv[3] != "alone":
+    if sys.argv[3] not in ("alone", "data"):
         members = [Member(HeNormal(), 7), Member(HeNormal(scale=1.5), 7), Member(HeNormal(), 8)]
         model = StackedClassifier("lenet_300_100", members, input_shape=(1, 8, 8), num_classes=10,
             form=sys.argv[3], block=2)
@@ -41,7 +41,9 @@ if __name__ == "__main__":
         sys.exit()
     # Not ternary: sums of equal weights cancel to 0 exactly or up to rounding, which differs with
     # the number of rows of a product, and ReLU's derivative jumps there.
-    model = Classifier("lenet_300_100", HeNormal(), seed=7)
+    # The data-driven one starts from the first batch of all processes together.
+    initializer = HeNormal() if sys.argv[3] == "alone" else LSUV(HeNormal(), tolerance=0.0)
+    model = Classifier("lenet_300_100", initializer, seed=7)
     trainer.fit(model, Digits(seed=7, train_limit=200))
 """
 
@@ -63,7 +65,9 @@ def fit(folder: Path, devices: int, form: str) -> list[dict[str, object]]:
     return [json.loads((out / f"rank{rank}.json").read_text()) for rank in range(devices)]
 
 
-@pytest.mark.parametrize(("form", "members"), [("alone", 1), ("dense", 3), ("layers", 3)])
+@pytest.mark.parametrize(
+    ("form", "members"), [("alone", 1), ("data", 1), ("dense", 3), ("layers", 3)]
+)
 def test_two_processes_start_alike_and_end_like_one(
     tmp_path: Path, form: str, members: int
 ) -> None:

@@ -1,23 +1,16 @@
 """Runs on several devices: the results of one, and one study around them."""
 
-import csv
 import json
-import os
-import re
-import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
-from typing import Any
 
 import pytest
-from mlflow import MlflowClient
 
 from studies.engine import tasks
 from studies.engine.forms import Form
 from studies.engine.run import Arm, Environment, Recipe, Run
-from tests.studies.conftest import ROOT, SMALL, environment
+from tests.studies.conftest import SMALL, environment
 
 STUDY = "studies.ternary_sparsity"
 ALONE = [word for word in SMALL if word not in ("--workers", "2")] + [

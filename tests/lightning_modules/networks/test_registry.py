@@ -19,6 +19,7 @@ def test_names() -> None:
     assert network_names() == (
         *("lenet_300_100", "mlp", "conv2", "conv4", "conv6", "conv8"),
         *("resnet", "resnet20", "resnet32", "resnet44", "resnet56"),
+        *("fixup_resnet", "fixup_resnet20", "skipinit_resnet", "skipinit_resnet20"),
     )
 
 
@@ -130,9 +131,10 @@ def test_a_network_object_has_no_plain_form() -> None:
         ("resnet18", "unknown network 'resnet18': did you mean 'torchvision:resnet18'?"),
         (
             "xyz",
-            "unknown network 'xyz': the names are conv2, conv4, conv6, conv8, lenet_300_100, mlp, "
-            "resnet, resnet20, resnet32, resnet44, resnet56; 'torchvision:<model>' and "
-            "'package.module:Class' work as well.",
+            "unknown network 'xyz': the names are conv2, conv4, conv6, conv8, fixup_resnet, "
+            "fixup_resnet20, lenet_300_100, mlp, resnet, resnet20, resnet32, resnet44, resnet56, "
+            "skipinit_resnet, skipinit_resnet20; 'torchvision:<model>' and 'package.module:Class' "
+            "work as well.",
         ),
         (
             "mlp:300-100",
