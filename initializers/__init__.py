@@ -41,8 +41,10 @@ from initializers.gains import GAIN_NAMES, gain_value
 from initializers.lookup import get_initializer
 from initializers.orthogonal import Orthogonal
 from initializers.record import InitRecord, LayerRecord, Skipped
+from initializers.rewiring import Rewired
 from initializers.simple import Constant, Random, SparseNormal, Zeros
 from initializers.spec import parse_spec
+from initializers.strength import StrengthStabilized
 from initializers.ternary import Ternary
 from initializers.torch_default import TorchDefault
 from initializers.variance_scaling import VarianceScaling
@@ -64,8 +66,10 @@ __all__ = [
     "LeCunUniform",
     "Orthogonal",
     "Random",
+    "Rewired",
     "Skipped",
     "SparseNormal",
+    "StrengthStabilized",
     "Ternary",
     "TorchDefault",
     "VarianceScaling",

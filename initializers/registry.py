@@ -13,7 +13,9 @@ from initializers.classical import (
     LeCunUniform,
 )
 from initializers.orthogonal import Orthogonal
+from initializers.rewiring import Rewired
 from initializers.simple import Constant, Random, SparseNormal, Zeros
+from initializers.strength import StrengthStabilized
 from initializers.ternary import Ternary
 from initializers.torch_default import TorchDefault
 from initializers.variance_scaling import VarianceScaling
@@ -37,6 +39,8 @@ ENTRIES: tuple[tuple[str, Factory], ...] = (
     ("zeros", Zeros),
     ("constant", Constant),
     ("random", Random),
+    ("rewired", Rewired),
+    ("strength_stabilized", StrengthStabilized),
 )
 
 for _name, _factory in ENTRIES:

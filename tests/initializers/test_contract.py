@@ -24,6 +24,9 @@ VARIANTS = [
     "variance_scaling:distribution=constant_sign,scale=2",
     "he_constant:signs=random,gain=tanh,convention=moment",
     "torch_default",
+    "rewired:base=(ternary:density=0.3,sampling=bernoulli),temperature=0",
+    "rewired:base=(strength_stabilized:base=he_normal,tries=3),temperature=0.5",
+    "strength_stabilized:base=(rewired:base=he_uniform,temperature=2),tries=2",
 ]
 
 
