@@ -11,6 +11,8 @@ True
 
 from initializers import registry as _registry  # noqa: F401  (fills the catalogue)
 from initializers.base import Initializer
+from initializers.bayesian import BayesKalman
+from initializers.bayesian_data import DataBayesKalman
 from initializers.catalogue import initializer_names, register_initializer
 from initializers.classical import (
     GlorotNormal,
@@ -51,7 +53,9 @@ from initializers.variance_scaling import VarianceScaling
 
 __all__ = [
     "GAIN_NAMES",
+    "BayesKalman",
     "Constant",
+    "DataBayesKalman",
     "Fans",
     "GlorotNormal",
     "GlorotUniform",

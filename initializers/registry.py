@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from initializers.bayesian import BayesKalman
+from initializers.bayesian_data import DataBayesKalman
 from initializers.catalogue import Factory, register_initializer
 from initializers.classical import (
     GlorotNormal,
@@ -39,6 +41,8 @@ ENTRIES: tuple[tuple[str, Factory], ...] = (
     ("zeros", Zeros),
     ("constant", Constant),
     ("random", Random),
+    ("bayes_kalman", BayesKalman),
+    ("bayes_kalman_data", DataBayesKalman),
     ("rewired", Rewired),
     ("strength_stabilized", StrengthStabilized),
 )

@@ -24,6 +24,8 @@ VARIANTS = [
     "variance_scaling:distribution=constant_sign,scale=2",
     "he_constant:signs=random,gain=tanh,convention=moment",
     "torch_default",
+    "bayes_kalman:calibrated=true,output=sample,prior_correlation=0.2,stop=0,gain=relu",
+    "bayes_kalman_data:calibrated=true,power=4",
     "rewired:base=(ternary:density=0.3,sampling=bernoulli),temperature=0",
     "rewired:base=(strength_stabilized:base=he_normal,tries=3),temperature=0.5",
     "strength_stabilized:base=(rewired:base=he_uniform,temperature=2),tries=2",
