@@ -31,7 +31,7 @@ from __future__ import annotations
 import dataclasses
 import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
@@ -39,6 +39,7 @@ import torch
 from torch import Tensor, nn
 
 from initializers import catalogue
+from initializers.batch import Batch, require
 from initializers.context import LayerContext
 from initializers.job import Job, draw_buffer
 from initializers.layers import Bias, Weight
@@ -54,6 +55,14 @@ class Initializer(ABC):
     fields that differ from their defaults; equality and hash go by class and fields.
     """
 
+    #: What it needs beside the weights: ``data`` (a batch of inputs), ``labels`` (of that batch),
+    #: ``topology`` (a kind of network: residual, with attention ...), ``second derivatives`` (the
+    #: network must be twice differentiable). Of one value, with its parts: ``requirements``.
+    needs: ClassVar[tuple[str, ...]] = ()
+    #: Which methods it belongs with in a list of the catalogue.
+    family: ClassVar[str] = "own"
+    #: Where the method was published; empty for our own.
+    citation: ClassVar[str] = ""
     #: Whether two seeds may give different weights.
     stochastic: ClassVar[bool] = True
     #: Whether ``fill`` never raises, so that it may write into the parameters directly; a subclass
@@ -73,7 +82,7 @@ class Initializer(ABC):
         *,
         seed: int | None = None,
         generator: torch.Generator | None = None,
-        batch: Tensor | None = None,
+        batch: Batch | None = None,
     ) -> InitRecord:
         """Set the parameters of ``module`` in place and report what was done.
 
@@ -87,18 +96,21 @@ class Initializer(ABC):
             module: Any module, on any device, of any floating-point dtype.
             seed: Integer >= 0; exactly one of seed and generator is needed.
             generator: Gives one number that serves as the seed.
-            batch: Input batch for methods that need data; the others ignore it.
+            batch: Data for methods that need them (see ``requirements``); the others ignore it.
+                Inputs (n, ...), or a pair of inputs and labels ((n,) int64 classes), on any
+                device; inputs are brought to the module's device and precision.
 
         Returns:
             One record per weight, and the list of what was skipped and why.
 
         Raises:
             TypeError: If an argument has the wrong type.
-            ValueError: If seed and generator are both or neither given, the seed is negative, or
-                the method cannot handle the module.
+            ValueError: If seed and generator are both or neither given, the seed is negative, the
+                method needs data that are not given, or cannot handle the module.
         """
         owner = type(self).__name__
         job = Job.of(owner, module, seed, generator, batch)
+        require(owner, self.requirements(), job.batch, job.labels)
         with torch.no_grad():
             self.check(job)
             # all that can fail comes before run, which changes the module
@@ -128,6 +140,16 @@ class Initializer(ABC):
                 stacklevel=2,
             )
         return record
+
+    def requirements(self) -> frozenset[str]:
+        """Return what this value needs: its class's ``needs`` and those of all its parts."""
+        own = frozenset(self.needs)
+        return own.union(*(part.requirements() for part in self.parts()))
+
+    def parts(self) -> tuple[Initializer, ...]:
+        """Return the initialisers that its fields hold: the base of a wrapper, the rules."""
+        values = (getattr(self, field.name) for field in dataclasses.fields(self))
+        return tuple(part for value in values for part in _initializers(value))
 
     @abstractmethod
     def fill(self, weight: Tensor, context: LayerContext) -> None:
@@ -215,6 +237,14 @@ def _default(field: dataclasses.Field[Any]) -> Any:
     if field.default_factory is not dataclasses.MISSING:
         return field.default_factory()
     return field.default
+
+
+def _initializers(value: Any) -> Iterator[Initializer]:
+    if isinstance(value, Initializer):
+        yield value
+    elif isinstance(value, tuple):
+        for item in value:
+            yield from _initializers(item)
 
 
 def _to_plain(value: Any) -> Any:

@@ -42,6 +42,7 @@ class GlorotNormal(_Preset):
         ValueError: If it is outside its range.
     """
 
+    citation: ClassVar[str] = "Glorot, Bengio 2010, Understanding the difficulty of training"
     _preset: ClassVar[tuple[str, str]] = ("fan_avg", "normal")
 
 
@@ -57,6 +58,7 @@ class GlorotUniform(_Preset):
         ValueError: If it is outside its range.
     """
 
+    citation: ClassVar[str] = "Glorot, Bengio 2010, Understanding the difficulty of training"
     _preset: ClassVar[tuple[str, str]] = ("fan_avg", "uniform")
 
 
@@ -72,6 +74,7 @@ class LeCunNormal(_Preset):
         ValueError: If it is outside its range.
     """
 
+    citation: ClassVar[str] = "LeCun et al. 1998, Efficient backprop"
     _preset: ClassVar[tuple[str, str]] = ("fan_in", "normal")
 
 
@@ -87,6 +90,7 @@ class LeCunUniform(_Preset):
         ValueError: If it is outside its range.
     """
 
+    citation: ClassVar[str] = "LeCun et al. 1998, Efficient backprop"
     _preset: ClassVar[tuple[str, str]] = ("fan_in", "uniform")
 
 
@@ -127,6 +131,7 @@ class HeNormal(_He):
         ValueError: If a value is outside its range.
     """
 
+    citation: ClassVar[str] = "He et al. 2015, Delving deep into rectifiers"
     _distribution: ClassVar[str] = "normal"
 
 
@@ -139,6 +144,7 @@ class HeUniform(_He):
         ValueError: If a value is outside its range.
     """
 
+    citation: ClassVar[str] = "He et al. 2015, Delving deep into rectifiers"
     _distribution: ClassVar[str] = "uniform"
 
 
@@ -157,6 +163,7 @@ class HeConstant(_He):
     """
 
     signs: str = "balanced"
+    citation: ClassVar[str] = "Ramanujan et al. 2020, What's hidden in a random network?"
     _distribution: ClassVar[str] = "constant_sign"
     fills_in_place: ClassVar[bool] = True
 

@@ -29,6 +29,9 @@ class LayerContext:
         depthwise: Whether every group has a single input channel (and there are several groups).
         is_last: Whether this is the network's last weight in order of registration, which is
             taken for the output layer.
+        is_first: Whether it is the first one.
+        ends_branch: Whether it is the last weight of a residual branch (see
+            ``initializers.branches``).
         module: The layer, or None for a bare tensor.
         notes: What the record shall say about this layer; see ``note``.
     """
@@ -41,6 +44,8 @@ class LayerContext:
     groups: int = 1
     depthwise: bool = False
     is_last: bool = False
+    is_first: bool = False
+    ends_branch: bool = False
     module: nn.Module | None = None
     notes: list[str] = field(default_factory=list)
 

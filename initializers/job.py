@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Collection
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
 
+from initializers.batch import split_batch
+from initializers.branches import branch_ends
 from initializers.context import LayerContext
 from initializers.layers import Bias, Plan, Weight, plan_module
 from initializers.record import LayerRecord, measure
@@ -58,7 +61,8 @@ class Job:
         plan: All its parameters, sorted.
         layers: Its weights in order of registration, each with its context.
         streams: Random streams by name.
-        batch: The batch of data that was passed, or None.
+        batch: The inputs that were passed, or None.
+        labels: Their labels, or None.
     """
 
     module: nn.Module
@@ -66,6 +70,7 @@ class Job:
     layers: tuple[Layer, ...]
     streams: Streams
     batch: Tensor | None = None
+    labels: Tensor | None = None
 
     @classmethod
     def of(
@@ -74,22 +79,48 @@ class Job:
         module: nn.Module,
         seed: int | None,
         generator: torch.Generator | None,
-        batch: Tensor | None,
+        batch: object,
     ) -> Job:
         """Sort the module's parameters and open a random stream for each; changes nothing.
 
         Raises:
-            TypeError: If module, seed or generator have the wrong type.
-            ValueError: If seed and generator are both or neither given, or a parameter has no
-                memory yet.
+            TypeError: If module, seed, generator or batch have the wrong type.
+            ValueError: If seed and generator are both or neither given, a parameter has no memory
+                yet, or the batch is empty.
         """
         plan = plan_module(module, owner)
         streams = Streams.of(owner, seed, generator)
+        ends = branch_ends(module)
         layers = tuple(
-            Layer(weight, _context(weight, streams, is_last=weight is plan.weights[-1]))
-            for weight in plan.weights
+            Layer(weight, _context(weight, streams, plan.weights, ends)) for weight in plan.weights
         )
-        return cls(module, plan, layers, streams, batch)
+        return cls(module, plan, layers, streams, *split_batch(owner, batch))
+
+    def subset(self, names: Collection[str], *, rest: bool) -> Job:
+        """Return the job of some layers of the same module.
+
+        Args:
+            names: Names of their weights. Biases go with the first weight of their layer.
+            rest: Whether norm layers and padding rows are part of the job.
+        """
+        layers = tuple(layer for layer in self.layers if layer.weight.name in names)
+        first: dict[int, Layer] = {}
+        for layer in self.layers:
+            first.setdefault(id(layer.weight.module), layer)
+        owners = {key for key, layer in first.items() if layer.weight.name in names}
+        known = set(first)
+        plan = replace(
+            self.plan,
+            weights=[layer.weight for layer in layers],
+            biases=[
+                bias
+                for bias in self.plan.biases
+                if id(bias.module) in owners or (rest and id(bias.module) not in known)
+            ],
+        )
+        if not rest:
+            plan = replace(plan, norms=[], running=[], padding=[])
+        return replace(self, plan=plan, layers=layers)
 
     def bias_context(self, bias: Bias) -> LayerContext:
         """Return the context of a bias, with its own random stream and its weight's fans."""
@@ -109,7 +140,9 @@ def draw_buffer(shape: tuple[int, ...], like: Tensor) -> Tensor:
     return torch.empty(shape, dtype=dtype)
 
 
-def _context(weight: Weight, streams: Streams, *, is_last: bool) -> LayerContext:
+def _context(
+    weight: Weight, streams: Streams, weights: list[Weight], ends: frozenset[str]
+) -> LayerContext:
     return LayerContext(
         name=weight.name,
         shape=weight.shape,
@@ -118,6 +151,8 @@ def _context(weight: Weight, streams: Streams, *, is_last: bool) -> LayerContext
         kind=weight.kind,
         groups=weight.groups,
         depthwise=weight.depthwise,
-        is_last=is_last,
+        is_first=weight is weights[0],
+        is_last=weight is weights[-1],
+        ends_branch=weight.name in ends,
         module=weight.module,
     )

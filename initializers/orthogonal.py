@@ -39,6 +39,10 @@ class Orthogonal(Initializer):
     convention: str = "torch"
 
     fills_in_place: ClassVar[bool] = True
+    family: ClassVar[str] = "orthogonal"
+    citation: ClassVar[str] = (
+        "Saxe et al. 2013, Exact solutions to the nonlinear dynamics of learning"
+    )
 
     def __post_init__(self) -> None:
         validate.number(self, "scale", "(0, inf)")

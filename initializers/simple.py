@@ -21,6 +21,7 @@ class Zeros(Initializer):
 
     stochastic: ClassVar[bool] = False
     fills_in_place: ClassVar[bool] = True
+    family: ClassVar[str] = "simple"
 
     def fill(self, weight: Tensor, context: LayerContext) -> None:
         """Set the weight to 0; see ``Initializer.fill``."""
@@ -47,6 +48,7 @@ class Constant(Initializer):
 
     stochastic: ClassVar[bool] = False
     fills_in_place: ClassVar[bool] = True
+    family: ClassVar[str] = "simple"
 
     def __post_init__(self) -> None:
         validate.number(self, "value", "(-inf, inf)")
@@ -75,6 +77,7 @@ class Random(Initializer):
     std: float = 0.01
 
     fills_in_place: ClassVar[bool] = True
+    family: ClassVar[str] = "simple"
 
     def __post_init__(self) -> None:
         validate.number(self, "std", "(0, inf)")
@@ -108,6 +111,8 @@ class SparseNormal(Initializer):
     std: float = 1.0
 
     fills_in_place: ClassVar[bool] = True
+    family: ClassVar[str] = "sparse"
+    citation: ClassVar[str] = "Martens 2010, Deep learning via Hessian-free optimization"
 
     def __post_init__(self) -> None:
         validate.integer(self, "degree", "[1, inf)")

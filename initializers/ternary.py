@@ -103,6 +103,10 @@ class Ternary(Initializer):
     convention: str = "torch"
 
     fills_in_place: ClassVar[bool] = True
+    family: ClassVar[str] = "ternary"
+    citation: ClassVar[str] = (
+        "George et al. 2023, Binary weight initialization scheme (abstract only)"
+    )
 
     def __post_init__(self) -> None:
         validate.number(self, "zero_proportion", "[0, 1)", optional=True)

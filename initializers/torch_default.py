@@ -26,6 +26,8 @@ class TorchDefault(Initializer):
     """
 
     fills_in_place: ClassVar[bool] = True
+    family: ClassVar[str] = "default"
+    citation: ClassVar[str] = "torch.nn, reset_parameters"
 
     def fill(self, weight: Tensor, context: LayerContext) -> None:
         """Draw the weight; see ``Initializer.fill``."""

@@ -45,6 +45,7 @@ class ScaledInitializer(Initializer):
     """Common part of all variance-scaling methods; a subclass states its ``rule``."""
 
     fills_in_place: ClassVar[bool] = True
+    family: ClassVar[str] = "variance scaling"
 
     @abstractmethod
     def rule(self) -> Rule:
@@ -88,6 +89,8 @@ class VarianceScaling(ScaledInitializer):
     mode: str = "fan_in"
     distribution: str = "normal"
     convention: str = "torch"
+
+    citation: ClassVar[str] = "Glorot, Bengio 2010; He et al. 2015; LeCun et al. 1998"
 
     def __post_init__(self) -> None:
         validate.number(self, "scale", "(0, inf)")
