@@ -82,6 +82,10 @@ class BayesKalman(Initializer):
     convention: str = "torch"
 
     fills_in_place: ClassVar[bool] = True
+    family: ClassVar[str] = "bayesian"
+    citation: ClassVar[str] = (
+        "Murru, Rossini 2016, A Bayesian approach for initialization of weights (our reading)"
+    )
 
     def __post_init__(self) -> None:
         validate.integer(self, "samples", "[1, inf)")

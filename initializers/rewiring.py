@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -50,6 +51,11 @@ class Rewired(Transform):
 
     base: Initializer = field(default_factory=Orthogonal)
     temperature: float = 1.0
+
+    family: ClassVar[str] = "rewiring"
+    citation: ClassVar[str] = (
+        "Scabini, De Baets, Bruno 2022, Improving random initialization through neuronal rewiring"
+    )
 
     def __post_init__(self) -> None:
         super().__post_init__()

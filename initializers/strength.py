@@ -81,6 +81,10 @@ class StrengthStabilized(Transform):
     tries: int = 100
 
     draws: ClassVar[bool] = False
+    family: ClassVar[str] = "rewiring"
+    citation: ClassVar[str] = (
+        "Scabini, De Baets, Bruno 2022, Improving random initialization through neuronal rewiring"
+    )
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -7,7 +7,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from initializers import BayesKalman, DataBayesKalman, GlorotUniform
+from initializers import BayesKalman, DataBayesKalman, GlorotUniform, initialize_
+from initializers.batch import Batch
 from initializers.kalman import BlockFilter, Modes, equicorrelated
 from initializers.seeding import Streams
 from initializers.testing_modules import batch, network, state_of
@@ -184,14 +185,16 @@ def perceptron() -> nn.Sequential:
     return nn.Sequential(nn.Linear(6, 8), nn.ReLU(), nn.Linear(8, 3)).double()
 
 
-def test_losses_weigh_the_samples() -> None:
+@pytest.mark.parametrize("labelled", [False, True])
+def test_losses_weigh_the_samples(labelled: bool) -> None:
     """mean = sum(m_t / r_t) / (1/q + sum(1 / r_t)) with r_t from the loss of network t."""
     inputs = 3.0 * torch.randn(
         20, 6, dtype=torch.float64, generator=torch.Generator().manual_seed(0)
     )
+    labels = torch.arange(20) % 3
     module, trial = perceptron(), perceptron()
     DataBayesKalman(samples=4, stop=0.0, noise_correlation=0.0, power=2.0, scale=3.0)(
-        module, seed=1, batch=inputs
+        module, seed=1, batch=(inputs, labels) if labelled else inputs
     )
     names = ("0.weight", "2.weight")
     drawn: list[dict[str, Tensor]] = [{} for _ in range(4)]
@@ -209,8 +212,8 @@ def test_losses_weigh_the_samples() -> None:
         )
         with torch.no_grad():
             logits = trial(inputs)
-        uniform_labels = torch.full_like(logits, 1 / 3)
-        loss = float(nn.functional.cross_entropy(logits, uniform_labels))
+        wanted = nn.functional.one_hot(labels, 3) if labelled else torch.full((20, 3), 1 / 3)
+        loss = float(nn.functional.cross_entropy(logits, wanted.double()))
         ratios.append((loss / math.log(3)) ** 2)
     assert max(ratios) > 1.5 * min(ratios)
     for name in names:
@@ -267,17 +270,23 @@ class Pair(nn.Linear):
         (network(), None, r"DataBayesKalman needs data: call it with batch=inputs"),
         (network(), torch.ones(4, 7), r"Sequential cannot be run on a batch of shape \(4, 7\)"),
         (nn.Linear(3, 1), torch.ones(4, 3), r"two classes or more, got \(4, 1\)"),
+        (nn.Linear(3, 2), (torch.ones(4, 3), torch.arange(4)), "needs a classifier: labels"),
         (Pair(3, 2), torch.ones(4, 3), r"got tuple"),
         (nn.Linear(3, 2), torch.full((4, 3), math.inf), "has the loss nan on this batch"),
     ],
 )
 def test_what_cannot_be_weighed_is_refused(
-    module: nn.Module, data: Tensor | None, message: str
+    module: nn.Module, data: Batch | None, message: str
 ) -> None:
     before = state_of(module)
     with pytest.raises(ValueError, match=message):
         DataBayesKalman()(module, seed=0, batch=data)
     assert all(torch.equal(value, before[name]) for name, value in state_of(module).items())
+
+
+def test_a_bare_tensor_is_refused() -> None:
+    with pytest.raises(ValueError, match="DataBayesKalman has to run the network"):
+        initialize_(torch.empty(3, 2), DataBayesKalman())
 
 
 @pytest.mark.parametrize(
