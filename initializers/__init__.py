@@ -12,6 +12,8 @@ True
 from initializers import registry as _registry  # noqa: F401  (fills the catalogue)
 from initializers.base import Initializer
 from initializers.batch import Batch
+from initializers.bayesian import BayesKalman
+from initializers.bayesian_data import DataBayesKalman
 from initializers.branches import Branch, residual_branches
 from initializers.catalogue import initializer_names, register_initializer
 from initializers.classical import (
@@ -53,6 +55,7 @@ from initializers.mup import MuP
 from initializers.orthogonal import Orthogonal
 from initializers.pretrained import FromState, Pretrained
 from initializers.record import InitRecord, LayerRecord, Skipped
+from initializers.rewiring import Rewired
 from initializers.selection import PerLayer
 from initializers.signs import (
     MagnitudePermutation,
@@ -63,6 +66,7 @@ from initializers.signs import (
 from initializers.simple import Constant, Random, SparseNormal, Zeros
 from initializers.skipinit import SkipInit
 from initializers.spec import parse_spec
+from initializers.strength import StrengthStabilized
 from initializers.ternary import Ternary
 from initializers.torch_default import TorchDefault
 from initializers.transform import Transform
@@ -72,8 +76,10 @@ __all__ = [
     "GAIN_NAMES",
     "LSUV",
     "Batch",
+    "BayesKalman",
     "Branch",
     "Constant",
+    "DataBayesKalman",
     "DataDriven",
     "Dirac",
     "Fans",
@@ -100,11 +106,13 @@ __all__ = [
     "PerLayer",
     "Pretrained",
     "Random",
+    "Rewired",
     "SignConstant",
     "SignPermutation",
     "SkipInit",
     "Skipped",
     "SparseNormal",
+    "StrengthStabilized",
     "Ternary",
     "TorchDefault",
     "Transform",

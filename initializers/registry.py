@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from initializers.bayesian import BayesKalman
+from initializers.bayesian_data import DataBayesKalman
 from initializers.blog import blog_he, blog_random, blog_xavier, blog_xavier_both, blog_zero
 from initializers.catalogue import Factory, register_initializer
 from initializers.classical import (
@@ -24,6 +26,7 @@ from initializers.mup import MuP
 from initializers.orthogonal import Orthogonal
 from initializers.patel import patel_he, patel_random, patel_xavier, patel_zero
 from initializers.pretrained import Pretrained
+from initializers.rewiring import Rewired
 from initializers.selection import PerLayer
 from initializers.signs import (
     MagnitudePermutation,
@@ -33,6 +36,7 @@ from initializers.signs import (
 )
 from initializers.simple import Constant, Random, SparseNormal, Zeros
 from initializers.skipinit import SkipInit
+from initializers.strength import StrengthStabilized
 from initializers.ternary import Ternary
 from initializers.torch_default import TorchDefault
 from initializers.variance_scaling import VarianceScaling
@@ -81,6 +85,10 @@ ENTRIES: tuple[tuple[str, Factory], ...] = (
     ("metainit", MetaInit),
     ("gradinit", GradInit),
     ("per_layer", PerLayer),
+    ("bayes_kalman", BayesKalman),
+    ("bayes_kalman_data", DataBayesKalman),
+    ("rewired", Rewired),
+    ("strength_stabilized", StrengthStabilized),
 )
 
 for _name, _factory in ENTRIES:

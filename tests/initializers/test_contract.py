@@ -40,6 +40,11 @@ VARIANTS = [
     "metainit:data=batch,steps=2,base=glorot_normal",
     "gradinit:optimizer=adam,steps=2",
     "per_layer:base=(lsuv:base=he_normal),rules=(last=zeros,conv=(ternary:density=0.3))",
+    "bayes_kalman:calibrated=true,output=sample,prior_correlation=0.2,stop=0,gain=relu",
+    "bayes_kalman_data:calibrated=true,power=4",
+    "rewired:base=(ternary:density=0.3,sampling=bernoulli),temperature=0",
+    "rewired:base=(strength_stabilized:base=he_normal,tries=3),temperature=0.5",
+    "strength_stabilized:base=(rewired:base=he_uniform,temperature=2),tries=2",
 ]
 NEED_OPTIONS = {"pretrained"}  # tested with a file of its own
 SHORT = {"metainit": "metainit:steps=2", "gradinit": "gradinit:steps=2"}  # default: minutes
