@@ -22,6 +22,7 @@ from initializers.classical import (
     LeCunUniform,
 )
 from initializers.context import LayerContext
+from initializers.delta_orthogonal import DeltaOrthogonal
 from initializers.fans import Fans, fans
 from initializers.functional import (
     glorot_normal_,
@@ -38,18 +39,28 @@ from initializers.functional import (
     variance_scaling_,
 )
 from initializers.gains import GAIN_NAMES, gain_value
+from initializers.isometry import (
+    LooksLinear,
+    gaussian_submatrix,
+    orthogonal_submatrix,
+    ternary_submatrix,
+)
 from initializers.lookup import get_initializer
 from initializers.orthogonal import Orthogonal
 from initializers.record import InitRecord, LayerRecord, Skipped
+from initializers.residual import ResidualScaling
 from initializers.simple import Constant, Random, SparseNormal, Zeros
 from initializers.spec import parse_spec
 from initializers.ternary import Ternary
 from initializers.torch_default import TorchDefault
 from initializers.variance_scaling import VarianceScaling
+from initializers.weight_norm import WeightNormForward, WeightNormResNet
+from initializers.weight_norm_data import WeightNormData
 
 __all__ = [
     "GAIN_NAMES",
     "Constant",
+    "DeltaOrthogonal",
     "Fans",
     "GlorotNormal",
     "GlorotUniform",
@@ -62,16 +73,22 @@ __all__ = [
     "LayerRecord",
     "LeCunNormal",
     "LeCunUniform",
+    "LooksLinear",
     "Orthogonal",
     "Random",
+    "ResidualScaling",
     "Skipped",
     "SparseNormal",
     "Ternary",
     "TorchDefault",
     "VarianceScaling",
+    "WeightNormData",
+    "WeightNormForward",
+    "WeightNormResNet",
     "Zeros",
     "fans",
     "gain_value",
+    "gaussian_submatrix",
     "get_initializer",
     "glorot_normal_",
     "glorot_uniform_",
@@ -83,9 +100,11 @@ __all__ = [
     "lecun_normal_",
     "lecun_uniform_",
     "orthogonal_",
+    "orthogonal_submatrix",
     "parse_spec",
     "register_initializer",
     "sparse_normal_",
     "ternary_",
+    "ternary_submatrix",
     "variance_scaling_",
 ]

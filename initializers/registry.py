@@ -12,11 +12,21 @@ from initializers.classical import (
     LeCunNormal,
     LeCunUniform,
 )
+from initializers.delta_orthogonal import DeltaOrthogonal
+from initializers.isometry import (
+    LooksLinear,
+    gaussian_submatrix,
+    orthogonal_submatrix,
+    ternary_submatrix,
+)
 from initializers.orthogonal import Orthogonal
+from initializers.residual import ResidualScaling
 from initializers.simple import Constant, Random, SparseNormal, Zeros
 from initializers.ternary import Ternary
 from initializers.torch_default import TorchDefault
 from initializers.variance_scaling import VarianceScaling
+from initializers.weight_norm import WeightNormForward, WeightNormResNet
+from initializers.weight_norm_data import WeightNormData
 
 ENTRIES: tuple[tuple[str, Factory], ...] = (
     ("ternary", Ternary),
@@ -37,6 +47,15 @@ ENTRIES: tuple[tuple[str, Factory], ...] = (
     ("zeros", Zeros),
     ("constant", Constant),
     ("random", Random),
+    ("weight_norm", WeightNormForward),
+    ("weight_norm_resnet", WeightNormResNet),
+    ("weight_norm_data", WeightNormData),
+    ("residual", ResidualScaling),
+    ("looks_linear", LooksLinear),
+    ("gaussian_submatrix", gaussian_submatrix),
+    ("orthogonal_submatrix", orthogonal_submatrix),
+    ("ternary_submatrix", ternary_submatrix),
+    ("delta_orthogonal", DeltaOrthogonal),
 )
 
 for _name, _factory in ENTRIES:

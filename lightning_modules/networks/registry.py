@@ -19,6 +19,7 @@ from lightning_modules.networks.mlp import lenet_300_100, mlp, parse_widths
 from lightning_modules.networks.resnet import ResNet
 from lightning_modules.networks.rng import ZeroStart, isolated_torch_rng
 from lightning_modules.networks.vision import PREFIX, build_torchvision, torchvision_names
+from lightning_modules.networks.weight_norm import WNResNet, wn_mlp
 
 NetworkSpec = str | Mapping[str, Any] | nn.Module
 """What `build_network` accepts: text, ``{"name": ..., **options}``, or a network itself."""
@@ -55,6 +56,11 @@ NETWORKS: dict[str, Entry] = {
     "resnet32": Entry(ResNet, {"depth": 32}),
     "resnet44": Entry(ResNet, {"depth": 44}),
     "resnet56": Entry(ResNet, {"depth": 56}),
+    "wn_mlp": Entry(wn_mlp),
+    "wn_resnet": Entry(WNResNet),
+    "wn_resnet20": Entry(WNResNet, {"depth": 20}),
+    "wn_resnet56": Entry(WNResNet, {"depth": 56}),
+    "wn_resnet110": Entry(WNResNet, {"depth": 110}),
 }
 """The networks that have a name of their own."""
 

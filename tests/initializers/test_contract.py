@@ -24,6 +24,15 @@ VARIANTS = [
     "variance_scaling:distribution=constant_sign,scale=2",
     "he_constant:signs=random,gain=tanh,convention=moment",
     "torch_default",
+    "weight_norm:directions=normal,rule=backward,output=rule",
+    "weight_norm_resnet:rule=hanin,scale=0.5",
+    "weight_norm_data:directions=orthogonal",
+    "residual:mode=fan_out,directions=orthogonal,output=rule",
+    "looks_linear:base=(ternary:gain=linear,degree=3,sampling=exact_row),order=registered",
+    "looks_linear:base=delta_orthogonal",
+    "gaussian_submatrix:mode=fan_out,scale=2",
+    "ternary_submatrix:unscaled=true",
+    "delta_orthogonal:gain=relu,contracting=rows",
 ]
 
 
