@@ -58,6 +58,7 @@ class ResidualScaling(Initializer):
     linear: str | None = None
 
     fills_in_place: ClassVar[bool] = True
+    needs: ClassVar[tuple[str, ...]] = ("topology",)
     family: ClassVar[str] = "residual"
     citation: ClassVar[str] = "derived from Arpit, Campos, Bengio 2019 (arXiv 1906.02341)"
 

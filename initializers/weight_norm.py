@@ -151,6 +151,8 @@ class WeightNormResNet(_RowNorms):
     ends: str | None = None
     linear: str | None = None
 
+    needs: ClassVar[tuple[str, ...]] = ("topology",)
+
     def __post_init__(self) -> None:
         super().__post_init__()
         check_roles(self)

@@ -59,8 +59,8 @@ class WeightNormData(Initializer):
         """Refuse a call without a batch; see ``Initializer.check``."""
         if job.batch is None:
             raise ValueError(
-                "WeightNormData: the method measures a batch of inputs; pass batch=..., for "
-                "instance the first batch of the training data."
+                "WeightNormData needs data: call it with batch=inputs, for instance the first "
+                "training batch."
             )
 
     def fill(self, weight: Tensor, context: LayerContext) -> None:
@@ -117,7 +117,8 @@ def _measure(module: nn.Module, directions: list[Tensor], batch: object) -> dict
     inputs = batch[0] if isinstance(batch, tuple | list) and batch else batch  # without labels
     if not isinstance(inputs, Tensor):
         raise TypeError(
-            f"WeightNormData: batch must be a tensor of inputs, got {type(inputs).__name__}."
+            "WeightNormData: batch must be a tensor of inputs or a pair (inputs, labels), got "
+            f"{type(inputs).__name__}."
         )
     double = any(parameter.dtype == torch.float64 for parameter in module.parameters())
     twin = copy.deepcopy(module).to(torch.float64 if double else torch.float32).eval()

@@ -214,6 +214,28 @@ def test_sums_with_sizes_constants_and_nested_blocks_are_read_right() -> None:
     )
 
 
+def test_scalars_and_attention_in_the_network_do_not_confuse_the_tracing() -> None:
+    class Attends(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.block = MLPBlock(8, 6)
+            self.alpha = nn.Parameter(torch.ones(1))
+            self.attention = nn.MultiheadAttention(8, 2, batch_first=True)
+            self.head = nn.Linear(8, 3)
+
+        def forward(self, x: Tensor) -> Tensor:
+            x = x + self.alpha * self.block(x)
+            return self.head(x + self.attention(x, x, x)[0])  # type: ignore[no-any-return]
+
+    found = topology(Attends())
+    assert [(block.branch, block.stage) for block in found.blocks] == [
+        (("block.first", "block.second"), 1),
+        (("block.first", "block.second"), 1),
+        (("attention", "attention.out_proj"), 1),
+    ]
+    assert found.order[-1] == "head"
+
+
 @pytest.mark.parametrize("mode", ["fan_in", "fan_out"])
 def test_variances_follow_gamma_and_fan(mode: str) -> None:
     network = nn.Sequential(nn.Linear(100, 300), nn.ReLU(), MLPBlock(300, 500), MLPBlock(300, 500))

@@ -89,6 +89,23 @@ def test_a_plain_initialiser_gives_the_weights_it_gives_without_weight_normalisa
         assert "weight-normalised" not in a.note
 
 
+@pytest.mark.parametrize(
+    ("dtype", "tolerance"), [(torch.float32, 1e-6), (torch.float16, 2e-3), (torch.bfloat16, 2e-2)]
+)
+@pytest.mark.parametrize("spec", ["he_normal", "weight_norm:output=rule"])
+def test_every_dtype_gives_the_same_weights_to_rounding(
+    spec: str, dtype: torch.dtype, tolerance: float
+) -> None:
+    exact, rounded = normalised_kinds().double(), normalised_kinds().to(dtype)
+    get_initializer(spec)(exact, seed=2)
+    get_initializer(spec)(rounded, seed=2)
+    for name, layer in rounded.items():
+        weight, expected = layer.weight.detach(), exact[name].weight.detach()
+        assert weight.dtype == dtype
+        worst = float((weight.double() - expected).abs().max())
+        assert worst <= tolerance * float(expected.abs().max()), name
+
+
 def test_an_empty_row_has_magnitude_zero_and_a_direction_of_its_own() -> None:
     layer = weight_norm(nn.Linear(3, 5))
     Zeros()(layer, seed=0)
@@ -272,6 +289,16 @@ def test_data_dependent_without_bias_normalises_the_deviation_only() -> None:
     assert float(z.mean(0).abs().max()) > 0.1
 
 
+def test_data_dependent_sets_a_layer_by_its_first_use() -> None:
+    layer = weight_norm(nn.Linear(6, 6))
+    x = 2.0 + 3.0 * torch.randn(40, 6, generator=torch.Generator().manual_seed(0))
+    WeightNormData()(nn.Sequential(layer, nn.ReLU(), layer), seed=0, batch=x)
+    with torch.no_grad():
+        z = layer(x)
+    assert torch.allclose(z.mean(0), torch.zeros(6), atol=1e-5)
+    assert torch.allclose(z.std(0, correction=0), torch.ones(6), atol=1e-5)
+
+
 def test_data_dependent_notes_what_the_batch_cannot_tell() -> None:
     class Partly(nn.Module):
         def __init__(self) -> None:
@@ -293,10 +320,10 @@ def test_data_dependent_notes_what_the_batch_cannot_tell() -> None:
 @pytest.mark.parametrize(
     ("batch", "error", "message"),
     [
-        (None, ValueError, "WeightNormData: the method measures a batch of inputs; pass batch="),
+        (None, ValueError, "WeightNormData needs data: call it with batch=inputs"),
         (torch.zeros(4, 9), ValueError, r"cannot process the batch of shape \(4, 9\)"),
         (torch.full((4, 3), torch.nan), ValueError, r"pre-activation of 0\.weight is not finite"),
-        ("text", TypeError, "batch must be a tensor of inputs, got str"),
+        ("text", TypeError, "batch must be a tensor of inputs or a pair .*, got str"),
     ],
 )
 def test_data_dependent_refusals_change_nothing(
