@@ -133,7 +133,8 @@ def test_a_network_object_has_no_plain_form() -> None:
             "xyz",
             "unknown network 'xyz': the names are conv2, conv4, conv6, conv8, lenet_300_100, mlp, "
             "resnet, resnet20, resnet32, resnet44, resnet56, wn_mlp, wn_resnet, "
-            "wn_resnet110, wn_resnet20, wn_resnet56; 'torchvision:<model>' and 'package.module:Class' work as well.",
+            "wn_resnet110, wn_resnet20, wn_resnet56; 'torchvision:<model>' and "
+            "'package.module:Class' work as well.",
         ),
         (
             "mlp:300-100",
