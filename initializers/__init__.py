@@ -27,6 +27,7 @@ from initializers.classical import (
 )
 from initializers.context import LayerContext
 from initializers.data_driven import DataDriven
+from initializers.delta_orthogonal import DeltaOrthogonal
 from initializers.fans import Fans, fans
 from initializers.fixup import Fixup
 from initializers.functional import (
@@ -46,6 +47,12 @@ from initializers.functional import (
 from initializers.gains import GAIN_NAMES, gain_value
 from initializers.gradinit import GradInit
 from initializers.identity import Dirac, ZerO
+from initializers.isometry import (
+    LooksLinear,
+    gaussian_submatrix,
+    orthogonal_submatrix,
+    ternary_submatrix,
+)
 from initializers.lookup import get_initializer
 from initializers.lsuv import LSUV
 from initializers.masks import Masked
@@ -55,6 +62,7 @@ from initializers.mup import MuP
 from initializers.orthogonal import Orthogonal
 from initializers.pretrained import FromState, Pretrained
 from initializers.record import InitRecord, LayerRecord, Skipped
+from initializers.residual import ResidualScaling
 from initializers.rewiring import Rewired
 from initializers.selection import PerLayer
 from initializers.signs import (
@@ -71,6 +79,8 @@ from initializers.ternary import Ternary
 from initializers.torch_default import TorchDefault
 from initializers.transform import Transform
 from initializers.variance_scaling import VarianceScaling
+from initializers.weight_norm import WeightNormForward, WeightNormResNet
+from initializers.weight_norm_data import WeightNormData
 
 __all__ = [
     "GAIN_NAMES",
@@ -81,6 +91,7 @@ __all__ = [
     "Constant",
     "DataBayesKalman",
     "DataDriven",
+    "DeltaOrthogonal",
     "Dirac",
     "Fans",
     "Fixup",
@@ -97,6 +108,7 @@ __all__ = [
     "LayerRecord",
     "LeCunNormal",
     "LeCunUniform",
+    "LooksLinear",
     "MagnitudePermutation",
     "Masked",
     "MetaInit",
@@ -106,6 +118,7 @@ __all__ = [
     "PerLayer",
     "Pretrained",
     "Random",
+    "ResidualScaling",
     "Rewired",
     "SignConstant",
     "SignPermutation",
@@ -117,11 +130,15 @@ __all__ = [
     "TorchDefault",
     "Transform",
     "VarianceScaling",
+    "WeightNormData",
+    "WeightNormForward",
+    "WeightNormResNet",
     "WeightPermutation",
     "ZerO",
     "Zeros",
     "fans",
     "gain_value",
+    "gaussian_submatrix",
     "get_initializer",
     "glorot_normal_",
     "glorot_uniform_",
@@ -133,10 +150,12 @@ __all__ = [
     "lecun_normal_",
     "lecun_uniform_",
     "orthogonal_",
+    "orthogonal_submatrix",
     "parse_spec",
     "register_initializer",
     "residual_branches",
     "sparse_normal_",
     "ternary_",
+    "ternary_submatrix",
     "variance_scaling_",
 ]

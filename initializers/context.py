@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import nn
@@ -34,6 +35,8 @@ class LayerContext:
             ``initializers.branches``).
         module: The layer, or None for a bare tensor.
         notes: What the record shall say about this layer; see ``note``.
+        facts: What a method that looks at the whole module found out about this layer, under
+            names of its own; written in its ``check``, read in ``fill`` and ``nominal_std``.
     """
 
     name: str
@@ -48,6 +51,7 @@ class LayerContext:
     ends_branch: bool = False
     module: nn.Module | None = None
     notes: list[str] = field(default_factory=list)
+    facts: dict[str, Any] = field(default_factory=dict)
 
     @property
     def fan_in(self) -> float:

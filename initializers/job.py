@@ -34,6 +34,8 @@ class Layer:
         weight, context = self.weight, self.context
         realised = measure(weight.read().cpu())
         notes = list(context.notes)
+        if weight.norm is not None:
+            notes.append("weight-normalised: g and v are set so that g v / |v| is this weight")
         if weight.aliases:
             notes.append(f"shared with {', '.join(weight.aliases)}")
         return LayerRecord(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor, nn
@@ -14,9 +14,11 @@ from torch.nn.parameter import is_lazy
 
 from initializers.fans import Fans, fans
 from initializers.record import Skipped
+from initializers.reparametrised import WeightNormed, plain_name, weight_norms
 
 _NORMS = (_NormBase, nn.LayerNorm, nn.GroupNorm, nn.RMSNorm)
 _ATTENTION_PARTS = ("query", "key", "value")
+_NORMED = ("linear", "bilinear", "conv", "conv_transpose")  # kinds known with weight normalisation
 _HOOKED = ("weight_g", "weight_v", "weight_orig", "bias_orig")  # older weight_norm, pruning
 _REPARAMETRISED = "re-parametrised; initialise before the re-parametrisation is added"
 
@@ -36,6 +38,7 @@ class Weight:
         depthwise: Whether every group has one input channel.
         fans: Its fans.
         aliases: Other names of the same parameter.
+        norm: Set if the layer is weight-normalised; ``segments`` are then views of its v.
     """
 
     name: str
@@ -47,22 +50,33 @@ class Weight:
     groups: int = 1
     depthwise: bool = False
     aliases: tuple[str, ...] = ()
+    norm: WeightNormed | None = None
 
     def read(self) -> Tensor:
         """Return the weight in its orientation; a view of the parameter wherever one exists."""
-        parts = [part.reshape(-1, *self.shape[1:]) for part in self.segments]
+        segments = self.segments
+        if self.norm is not None:
+            segments = _segments(self.module, self.norm.effective())
+        parts = [part.reshape(-1, *self.shape[1:]) for part in segments]
         return parts[0] if len(parts) == 1 else torch.cat(parts)
 
     def write(self, values: Tensor) -> None:
-        """Copy ``values`` (same orientation, any dtype and device) into the parameter."""
+        """Copy ``values`` (same orientation, any dtype and device) into the parameter.
+
+        With weight normalisation v becomes the values and g their norms.
+        """
         start = 0
         for part in self.segments:
             rows = part.numel() // max(1, math.prod(self.shape[1:]))
             part.copy_(values[start : start + rows].reshape(part.shape))
             start += rows
+        if self.norm is not None:
+            self.norm.adopt()
 
     def direct(self) -> Tensor | None:
         """Return the parameter's own memory if it can be filled in place, else None."""
+        if self.norm is not None:
+            return None
         part = self.segments[0]
         return part if len(self.segments) == 1 and is_fillable(part) else None
 
@@ -139,7 +153,22 @@ def plan_module(module: nn.Module, owner: str = "Initializer") -> Plan:
     attention_outputs = {
         id(m.out_proj) for m in module.modules() if isinstance(m, nn.MultiheadAttention)
     }
+    normed = {
+        id(container): (f"{prefix}.weight" if prefix else "weight", layer, norm)
+        for container, prefix, layer, norm in weight_norms(module)
+        if _kind(layer) in _NORMED and norm.direction.numel() and norm.direction.is_floating_point()
+    }
     for prefix, layer in module.named_modules():
+        if id(layer) in normed:
+            name, owner_layer, norm = normed[id(layer)]
+            originals = dict(layer.named_parameters(recurse=False))
+            if id(originals["original1"]) not in done:
+                done.update(map(id, originals.values()))
+                others = (plain_name(other) for other in names[id(originals["original1"])])
+                aliases = tuple(other for other in others if other != name)
+                for weight in _weights(name, "weight", owner_layer, norm.direction, aliases):
+                    plan.weights.append(replace(weight, norm=norm))
+            continue
         if isinstance(layer, _NormBase) and layer.track_running_stats:
             plan.running.append(layer)
         for short, parameter in layer.named_parameters(recurse=False):
@@ -238,20 +267,25 @@ def _weights(
                 f"{name}[{part}]", layer, kind, shape, (rows,), layer_fans, aliases=aliases
             )
         return
-    segments: tuple[Tensor, ...] = (values,)
+    segments = _segments(layer, values)
     groups, depthwise = 1, False
     if isinstance(layer, _ConvNd):
         groups = layer.groups
         depthwise = groups > 1 and groups == layer.in_channels
-        if layer.transposed:  # stored as (in, out / groups, taps...)
-            segments = tuple(part.transpose(0, 1) for part in values.chunk(groups))
-    elif isinstance(layer, nn.Embedding | nn.EmbeddingBag) and layer.padding_idx is not None:
-        row = layer.padding_idx
-        segments = tuple(part for part in (values[:row], values[row + 1 :]) if len(part))
     if not segments:
         return  # an embedding of nothing but the padding row
     shape = (sum(len(part) for part in segments), *segments[0].shape[1:])
     yield Weight(name, layer, kind, shape, segments, layer_fans, groups, depthwise, aliases)
+
+
+def _segments(layer: nn.Module, values: Tensor) -> tuple[Tensor, ...]:
+    """Return views of a layer's stored weight that, joined, have the output units first."""
+    if isinstance(layer, _ConvNd) and layer.transposed:  # stored as (in, out / groups, taps...)
+        return tuple(part.transpose(0, 1) for part in values.chunk(layer.groups))
+    if isinstance(layer, nn.Embedding | nn.EmbeddingBag) and layer.padding_idx is not None:
+        row = layer.padding_idx
+        return tuple(part for part in (values[:row], values[row + 1 :]) if len(part))
+    return (values,)
 
 
 def _padding_row(layer: nn.Module, values: Tensor) -> list[Tensor]:

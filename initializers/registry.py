@@ -15,9 +15,16 @@ from initializers.classical import (
     LeCunNormal,
     LeCunUniform,
 )
+from initializers.delta_orthogonal import DeltaOrthogonal
 from initializers.fixup import Fixup
 from initializers.gradinit import GradInit
 from initializers.identity import Dirac, ZerO
+from initializers.isometry import (
+    LooksLinear,
+    gaussian_submatrix,
+    orthogonal_submatrix,
+    ternary_submatrix,
+)
 from initializers.lsuv import LSUV
 from initializers.masks import Masked
 from initializers.metainit import MetaInit
@@ -26,6 +33,7 @@ from initializers.mup import MuP
 from initializers.orthogonal import Orthogonal
 from initializers.patel import patel_he, patel_random, patel_xavier, patel_zero
 from initializers.pretrained import Pretrained
+from initializers.residual import ResidualScaling
 from initializers.rewiring import Rewired
 from initializers.selection import PerLayer
 from initializers.signs import (
@@ -40,6 +48,8 @@ from initializers.strength import StrengthStabilized
 from initializers.ternary import Ternary
 from initializers.torch_default import TorchDefault
 from initializers.variance_scaling import VarianceScaling
+from initializers.weight_norm import WeightNormForward, WeightNormResNet
+from initializers.weight_norm_data import WeightNormData
 
 ENTRIES: tuple[tuple[str, Factory], ...] = (
     ("ternary", Ternary),
@@ -89,6 +99,15 @@ ENTRIES: tuple[tuple[str, Factory], ...] = (
     ("bayes_kalman_data", DataBayesKalman),
     ("rewired", Rewired),
     ("strength_stabilized", StrengthStabilized),
+    ("weight_norm", WeightNormForward),
+    ("weight_norm_resnet", WeightNormResNet),
+    ("weight_norm_data", WeightNormData),
+    ("residual", ResidualScaling),
+    ("looks_linear", LooksLinear),
+    ("gaussian_submatrix", gaussian_submatrix),
+    ("orthogonal_submatrix", orthogonal_submatrix),
+    ("ternary_submatrix", ternary_submatrix),
+    ("delta_orthogonal", DeltaOrthogonal),
 )
 
 for _name, _factory in ENTRIES:

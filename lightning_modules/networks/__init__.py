@@ -19,6 +19,7 @@ from lightning_modules.networks.registry import (
 )
 from lightning_modules.networks.resnet import BasicBlock, ResNet, ZeroPadShortcut
 from lightning_modules.networks.vision import GreyToRGB, torchvision_names
+from lightning_modules.networks.weight_norm import WNBlock, WNResNet
 
 __all__ = [
     "ACTIVATIONS",
@@ -28,6 +29,8 @@ __all__ = [
     "GreyToRGB",
     "NetworkSpec",
     "ResNet",
+    "WNBlock",
+    "WNResNet",
     "ZeroPadShortcut",
     "build_network",
     "network_names",

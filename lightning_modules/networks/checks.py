@@ -125,7 +125,7 @@ def weight_count(module: nn.Module) -> int:
     """
     convolutions = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
     transposed = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
-    weights: dict[int, int] = {}
+    weights: dict[int, Tensor] = {}  # kept alive: a re-parametrised weight is made anew each time
     for child in module.modules():
         names: tuple[str, ...] = ()
         if isinstance(child, (nn.Linear, *convolutions, *transposed)):
@@ -135,8 +135,8 @@ def weight_count(module: nn.Module) -> int:
         for name in names:
             weight = getattr(child, name)
             if weight is not None:
-                weights[id(weight)] = weight.numel()
-    return sum(weights.values())
+                weights[id(weight)] = weight
+    return sum(weight.numel() for weight in weights.values())
 
 
 def _on_meta(network: nn.Module, batch: Tensor) -> object:

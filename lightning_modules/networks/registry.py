@@ -20,6 +20,7 @@ from lightning_modules.networks.norm_free import NormFreeResNet
 from lightning_modules.networks.resnet import ResNet
 from lightning_modules.networks.rng import ZeroStart, isolated_torch_rng
 from lightning_modules.networks.vision import PREFIX, build_torchvision, torchvision_names
+from lightning_modules.networks.weight_norm import WNResNet, wn_mlp
 
 NetworkSpec = str | Mapping[str, Any] | nn.Module
 """What `build_network` accepts: text, ``{"name": ..., **options}``, or a network itself."""
@@ -60,6 +61,11 @@ NETWORKS: dict[str, Entry] = {
     "fixup_resnet20": Entry(NormFreeResNet, {"block": "fixup", "depth": 20}),
     "skipinit_resnet": Entry(NormFreeResNet, {"block": "skipinit"}),
     "skipinit_resnet20": Entry(NormFreeResNet, {"block": "skipinit", "depth": 20}),
+    "wn_mlp": Entry(wn_mlp),
+    "wn_resnet": Entry(WNResNet),
+    "wn_resnet20": Entry(WNResNet, {"depth": 20}),
+    "wn_resnet56": Entry(WNResNet, {"depth": 56}),
+    "wn_resnet110": Entry(WNResNet, {"depth": 110}),
 }
 """The networks that have a name of their own."""
 

@@ -45,6 +45,15 @@ VARIANTS = [
     "rewired:base=(ternary:density=0.3,sampling=bernoulli),temperature=0",
     "rewired:base=(strength_stabilized:base=he_normal,tries=3),temperature=0.5",
     "strength_stabilized:base=(rewired:base=he_uniform,temperature=2),tries=2",
+    "weight_norm:directions=normal,rule=backward,output=rule",
+    "weight_norm_resnet:rule=hanin,scale=0.5",
+    "weight_norm_data:directions=orthogonal",
+    "residual:mode=fan_out,directions=orthogonal,output=rule",
+    "looks_linear:base=(ternary:gain=linear,degree=3,sampling=exact_row),order=registered",
+    "looks_linear:base=delta_orthogonal",
+    "gaussian_submatrix:mode=fan_out,scale=2",
+    "ternary_submatrix:unscaled=true",
+    "delta_orthogonal:gain=relu,contracting=rows",
 ]
 NEED_OPTIONS = {"pretrained"}  # tested with a file of its own
 SHORT = {"metainit": "metainit:steps=2", "gradinit": "gradinit:steps=2"}  # default: minutes

@@ -129,7 +129,7 @@ def test_what_cannot_be_set_is_listed_with_a_reason_and_unchanged() -> None:
             "lstm": nn.LSTM(3, 4),
             "cell": nn.GRUCell(3, 4),
             "prelu": nn.PReLU(),
-            "normed": parametrizations.weight_norm(nn.Linear(4, 4)),
+            "normed": parametrizations.spectral_norm(nn.Linear(4, 4)),
             "pruned": pruned,
             "empty": empty,
             "complex": nn.Linear(2, 2, dtype=torch.complex64),
@@ -141,7 +141,7 @@ def test_what_cannot_be_set_is_listed_with_a_reason_and_unchanged() -> None:
     assert "recurrent layers (LSTM)" in reasons["lstm.weight_ih_l0"]
     assert "recurrent layers (GRUCell)" in reasons["cell.weight_hh"]
     assert reasons["prelu.weight"] == "slope of PReLU"
-    assert "re-parametrised" in reasons["normed.parametrizations.weight.original0"]
+    assert "re-parametrised" in reasons["normed.parametrizations.weight.original"]
     assert "re-parametrised" in reasons["pruned.weight_orig"]
     assert reasons["empty.weight"] == "holds no values"
     assert "torch.complex64" in reasons["complex.weight"]

@@ -12,7 +12,7 @@ from lightning_modules.networks import (
     weight_count,
 )
 
-SPECS = [name if name != "mlp" else "mlp:hidden=20-10" for name in network_names()]
+SPECS = [f"{name}:hidden=20-10" if name.endswith("mlp") else name for name in network_names()]
 
 
 def test_names() -> None:
@@ -20,6 +20,7 @@ def test_names() -> None:
         *("lenet_300_100", "mlp", "conv2", "conv4", "conv6", "conv8"),
         *("resnet", "resnet20", "resnet32", "resnet44", "resnet56"),
         *("fixup_resnet", "fixup_resnet20", "skipinit_resnet", "skipinit_resnet20"),
+        *("wn_mlp", "wn_resnet", "wn_resnet20", "wn_resnet56", "wn_resnet110"),
     )
 
 
@@ -133,8 +134,8 @@ def test_a_network_object_has_no_plain_form() -> None:
             "xyz",
             "unknown network 'xyz': the names are conv2, conv4, conv6, conv8, fixup_resnet, "
             "fixup_resnet20, lenet_300_100, mlp, resnet, resnet20, resnet32, resnet44, resnet56, "
-            "skipinit_resnet, skipinit_resnet20; 'torchvision:<model>' and 'package.module:Class' "
-            "work as well.",
+            "skipinit_resnet, skipinit_resnet20, wn_mlp, wn_resnet, wn_resnet110, wn_resnet20, "
+            "wn_resnet56; 'torchvision:<model>' and 'package.module:Class' work as well.",
         ),
         (
             "mlp:300-100",
