@@ -12,6 +12,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -55,6 +56,9 @@ class Masked(Transform):
         TypeError: If a value has the wrong type, or final holds no stored weights.
         ValueError: If a value is outside its range, two exclude each other, or final is missing.
     """
+
+    family: ClassVar[str] = "signs and masks"
+    citation: ClassVar[str] = "Zhou, Lan, Liu, Yosinski 2019, Deconstructing Lottery Tickets"
 
     final: StoredWeights | None = None
     criterion: str = "large_init"

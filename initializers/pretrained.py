@@ -24,6 +24,7 @@ class StoredWeights(Initializer):
     """Common part of initialisers that set a module to a stored state, norm layers included."""
 
     stochastic: ClassVar[bool] = False
+    family: ClassVar[str] = "composition"
 
     @abstractmethod
     def state(self) -> Mapping[str, Tensor]:

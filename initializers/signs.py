@@ -38,6 +38,9 @@ class SignConstant(Transform):
         ValueError: If base or alpha is unknown.
     """
 
+    family: ClassVar[str] = "signs and masks"
+    citation: ClassVar[str] = "Zhou, Lan, Liu, Yosinski 2019, Deconstructing Lottery Tickets"
+
     alpha: str = "std"
 
     draws: ClassVar[bool] = False
@@ -77,6 +80,9 @@ class SignPermutation(Transform):
         ValueError: If base is unknown.
     """
 
+    family: ClassVar[str] = "signs and masks"
+    citation: ClassVar[str] = "Zhou, Lan, Liu, Yosinski 2019, Deconstructing Lottery Tickets"
+
     def rewrite(self, weight: Tensor, context: LayerContext) -> None:
         """Permute the signs; see ``Transform.rewrite``."""
         rearrange.permute_signs(weight, context.generator)
@@ -97,6 +103,9 @@ class MagnitudePermutation(Transform):
         ValueError: If base is unknown.
     """
 
+    family: ClassVar[str] = "signs and masks"
+    citation: ClassVar[str] = "Zhou, Lan, Liu, Yosinski 2019, Deconstructing Lottery Tickets"
+
     def rewrite(self, weight: Tensor, context: LayerContext) -> None:
         """Permute the magnitudes; see ``Transform.rewrite``."""
         rearrange.permute_magnitudes(weight, context.generator)
@@ -115,6 +124,9 @@ class WeightPermutation(Transform):
         TypeError: If base is no initialiser.
         ValueError: If base is unknown.
     """
+
+    family: ClassVar[str] = "signs and masks"
+    citation: ClassVar[str] = "Zhou, Lan, Liu, Yosinski 2019, Deconstructing Lottery Tickets"
 
     def rewrite(self, weight: Tensor, context: LayerContext) -> None:
         """Permute the weights; see ``Transform.rewrite``."""

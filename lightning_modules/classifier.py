@@ -269,10 +269,6 @@ class Classifier(pl.LightningModule):
         correct = (logits.detach().argmax(dim=1) == y).sum()
         self._correct.append(correct if copies == 1 else correct / copies)
 
-    def _batches(self) -> Any:
-        """The loader of training batches."""
-        return self.trainer.train_dataloader
-
     def configure_gradient_clipping(
         self,
         optimizer: Any,

@@ -104,9 +104,6 @@ class WholeEpochClassifier(Classifier):
     def _publish(self, figures: dict[str, float]) -> None:
         """Leave the figures in `history`: the Trainer's logging costs more than an epoch's step."""
 
-    def _batches(self) -> Any:
-        return super()._batches().batches
-
     def _steps(self) -> tuple[int, int]:
         _, epochs = super()._steps()  # the Trainer counts one batch per epoch
         batches = len(self._batches())

@@ -65,7 +65,7 @@ def test_what_a_value_needs_includes_its_parts() -> None:
         wrapped(nn.Linear(3, 2), seed=0)
 
 
-@pytest.mark.parametrize("name", initializer_names())
+@pytest.mark.parametrize("name", sorted({*initializer_names()} - {"pretrained"}))  # needs a file
 def test_every_initialiser_of_the_catalogue_describes_itself(name: str) -> None:
     initializer = get_initializer(name)
     assert set(initializer.needs) <= NEEDS
