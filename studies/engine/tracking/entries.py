@@ -57,7 +57,7 @@ class Entries:
 
     def complete(self, known: Known, record: Record) -> bool:
         """Write the rest of a run that a killed process began; False if it is whole."""
-        if not known.open:
+        if not known.open and known.tags.get("status") != "interrupted":
             return False
         start, end = record.times
         points, notes = metric_points(record.history, record.metrics, start, end)
@@ -73,6 +73,7 @@ class Entries:
         params = {name: text for name, text in given.items() if name not in known.params}
         self._log(known.run_id, points, params, {**_tags(record), **notes})
         self.set_status(known, record.status, end)
+        known.tags["status"] = record.status
         return True
 
     def update(self, known: Known, record: Record) -> bool:

@@ -11,12 +11,11 @@ _REASON_LIMIT = 200
 # What MLflow's client sends in headers; a server may repeat it in an answer.
 _SECRETS = ("MLFLOW_TRACKING_PASSWORD", "MLFLOW_TRACKING_TOKEN")
 _AWAY_ERRNOS = frozenset(
-    getattr(errno, name)
-    for name in (
-        "ENOSPC EDQUOT EFBIG EIO ESTALE ETIMEDOUT ECONNREFUSED ECONNRESET EPIPE EHOSTUNREACH "
-        "ENETUNREACH"
-    ).split()
-    if hasattr(errno, name)
+    {
+        *(errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.ESTALE),  # the disk
+        *(errno.ETIMEDOUT, errno.ECONNREFUSED, errno.ECONNRESET, errno.EPIPE),  # the network
+        *(errno.EHOSTUNREACH, errno.ENETUNREACH),
+    }
 )
 _AWAY_CODES = frozenset({"TEMPORARILY_UNAVAILABLE", "REQUEST_LIMIT_EXCEEDED"})
 _AWAY_STATUSES = frozenset({"408", "425", "429", "500", "502", "503", "504"})
@@ -63,16 +62,22 @@ def is_away(error: BaseException) -> bool:
         if isinstance(cause, OSError):
             return cause.errno in _AWAY_ERRNOS
     return (
-        getattr(error, "error_code", None) in _AWAY_CODES or _http_status(error) in _AWAY_STATUSES
+        getattr(error, "error_code", None) in _AWAY_CODES
+        or _http_status(error) in _AWAY_STATUSES
+        or is_server_fault(error)
     )
 
 
 def is_server_fault(error: BaseException) -> bool:
-    """Whether a server answered that it failed itself, perhaps over this one request.
+    """Whether a server answered that it failed itself (500), perhaps over this one request.
 
     Source: derived.
     """
-    return getattr(error, "error_code", None) == "INTERNAL_ERROR" or _http_status(error) == "500"
+    # Any error of the client has this code too; what the server says has a class of its own.
+    said = "RestException" in _kinds(error, "mlflow")
+    return _http_status(error) == "500" or (
+        said and getattr(error, "error_code", None) == "INTERNAL_ERROR"
+    )
 
 
 def reason(error: BaseException) -> str:

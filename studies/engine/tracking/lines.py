@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
@@ -49,6 +49,27 @@ def from_plain(plain: Mapping[str, Any], home: Path) -> Operation:
     if "path" in given:
         given["path"] = home / given["path"]
     return replace(KINDS[plain["op"]](**given), late=True)
+
+
+def without_repeats(operations: Sequence[Operation], home: Path) -> tuple[Operation, ...]:
+    """Return the operations without those that come again later, at another time.
+
+    Every start of a study records everything from the beginning; without this, a spool would grow
+    with every start while the store is away.
+
+    Source: derived.
+    """
+    last: dict[bytes, Operation] = {}
+    for operation in operations:
+        plain = to_plain(operation, home)
+        content = to_line(_timeless(plain) | {"record": _timeless(plain.get("record", {}))})
+        last.pop(content, None)  # a place further back, that of the last
+        last[content] = operation
+    return tuple(last.values())
+
+
+def _timeless(plain: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in plain.items() if not name.endswith("_ms")}
 
 
 def to_line(content: Mapping[str, Any]) -> bytes:

@@ -65,10 +65,8 @@ class Sender:
     def _gone(self, error: Exception) -> bool:
         """Whether the store, and not the operation alone, is to blame."""
         assert self._runs is not None
-        if not is_away(error):
-            return False
         if not is_server_fault(error):
-            return True
+            return is_away(error)
         try:  # a server fails over one request (500), or over all
             return not self._runs.answers()
         except Exception as second:  # as above

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from studies.engine.tracking.errors import TrackingError
-from studies.engine.tracking.lines import from_plain, to_line, to_plain
+from studies.engine.tracking.lines import from_plain, to_line, to_plain, without_repeats
 from studies.engine.tracking.operations import Operation
 
 PATTERN = "tracking-*.jsonl"
@@ -54,7 +54,7 @@ class SpoolContent:
 
     Attributes:
         header: The first line's content: where the operations belong.
-        operations: What has not been sent, in order; marked as late.
+        operations: What has not been sent, in order and each once; marked as late.
         sittings: Ids of the studies whose process did not end in order.
 
     Source: derived.
@@ -99,7 +99,8 @@ def read_spool(file: Path) -> SpoolContent:
             raise
         except (KeyError, TypeError, ValueError, AttributeError):
             raise DamagedSpoolError(f"line {number} of {file} is damaged") from None
-    return SpoolContent(header or {}, (*refused, *operations[sent:]), tuple(sittings))
+    left = without_repeats([*refused, *operations[sent:]], home)
+    return SpoolContent(header or {}, left, tuple(sittings))
 
 
 class Spool:

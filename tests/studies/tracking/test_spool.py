@@ -131,6 +131,30 @@ def test_what_was_sent_is_dropped_on_opening_and_refused_comes_first(tmp_path: P
     assert not file.exists()
 
 
+def test_starts_while_the_store_is_away_do_not_make_it_grow(tmp_path: Path) -> None:
+    file = tmp_path / "tracking-0.jsonl"
+
+    def start(runs: int, first_ms: int) -> list[Operation]:
+        """What a start records: again what the starts before have recorded, and more."""
+        study = Record("study", status="running", start_ms=first_ms, time_ms=first_ms)
+        records = [Record("run", start_ms=1, end_ms=2, time_ms=first_ms + i) for i in range(runs)]
+        return [
+            WriteStudy(study="s", record=study),
+            *(WriteRun(study="s", group="g", key=str(i), record=r) for i, r in enumerate(records)),
+            EndStudy(study="s", status="interrupted", time_ms=first_ms + 99),
+        ]
+
+    for number in range(5):
+        spool = Spool(file, HEADER)
+        spool.append(start(number + 1, 1_000 * number))
+        spool.close(remove=False)
+    spool = Spool(file)
+    assert [same(op) for op in spool.content.operations] == [same(op) for op in start(5, 4_000)]
+    times = [op.record.time_ms for op in spool.content.operations if isinstance(op, WriteRun)]
+    assert times == [4_000, 4_001, 4_002, 4_003, 4_004]
+    spool.close(remove=True)
+
+
 @pytest.mark.parametrize(
     "line",
     [
@@ -143,7 +167,7 @@ def test_what_was_sent_is_dropped_on_opening_and_refused_comes_first(tmp_path: P
 def test_a_damaged_line_in_the_middle_is_named(tmp_path: Path, line: bytes) -> None:
     file = tmp_path / "tracking-0.jsonl"
     spool = Spool(file, HEADER)
-    spool.append([WriteNote(study="s", group=None, text="a")] * 3)
+    spool.append([WriteNote(study="s", group=None, text=text) for text in "abc"])
     spool.close(remove=False)
     lines = file.read_bytes().splitlines(keepends=True)
     damaged = b"".join([*lines[:2], line + b"\n", *lines[3:]])
