@@ -264,7 +264,7 @@ class Recorder:
             left = Tracker.open(self._config, experiment=name, folder=folder)
         except TrackingError as error:
             return sentence(error)
-        return left.close(_SHORT_S).message
+        return left.close(_LONG_S).message
 
     def _log_run(
         self, group: str, run: Run, result: Result, tags: Mapping[str, Any], status: str | None
