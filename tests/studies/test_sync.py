@@ -379,3 +379,48 @@ def test_a_request_that_breaks_the_server_stops_no_other(line: Line, folder: Pat
     (run,) = [run for run in stored(line.uri, folder.parents[1].name)
               if run.data.tags["kind"] == "run"]  # fmt: skip
     assert (run.info.status, run.data.metrics) == ("FINISHED", {"loss": 1.0})
+
+
+DIES = """
+import os, sys
+from pathlib import Path
+from tests.studies.test_sync import conduct
+from studies.engine.tracking import Tracker, TrackingConfig
+uri, folder = sys.argv[1], Path(sys.argv[2])
+tracker = Tracker.open(TrackingConfig(uri), experiment=folder.parents[1].name, folder=folder)
+conduct(tracker, folder, end=False)
+assert tracker.flush(60)
+os._exit(9)
+"""
+
+
+@pytest.mark.parametrize("by", ["the command", "the next study"])
+def test_what_the_dead_left_open_is_ended(
+    by: str, folder: Path, template: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copy(template, folder.parent / "mlflow.db")
+    uri, name = f"sqlite:///{folder.parent / 'mlflow.db'}", folder.parents[1].name
+
+    def states() -> Counter[tuple[str, str]]:
+        return Counter((run.data.tags["kind"], run.info.status) for run in stored(uri, name))
+
+    dead = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", DIES, uri, str(folder)], env=environment(),
+        check=False, timeout=120, cwd=folder.parents[1],
+    )  # fmt: skip
+    assert dead.returncode == 9
+    runs = {("run", "FINISHED"): ARMS * SEEDS}
+    assert states() == {("study", "RUNNING"): 1, ("group", "RUNNING"): ARMS, **runs}
+    if by == "the command":
+        assert sync([folder]) == 0
+        assert capsys.readouterr().out == f"{folder}: 0 sent, 0 left (to {uri})\n"
+    else:  # a start over, which records another study
+        with Tracker.open(TrackingConfig(uri), experiment=name, folder=folder) as tracker:
+            tracker.start_study("study-2", "study")
+            tracker.finish("study-2")
+    others = {("study", "FINISHED"): 1} if by == "the next study" else {}
+    assert states() == {("study", "KILLED"): 1, ("group", "KILLED"): ARMS, **runs, **others}
+    assert list(folder.glob("tracking-*.jsonl")) == []
+    if by == "the command":
+        assert record(TrackingConfig(uri, artifact_location=str(folder)), folder).left == 0
+        check_whole(uri, folder)

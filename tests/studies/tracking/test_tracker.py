@@ -156,6 +156,49 @@ def test_a_record_cut_short_by_a_kill_is_completed(
     assert completed.data.metrics["test_accuracy"] == 0.5
 
 
+def test_what_came_to_be_there_twice_is_discarded(
+    config: TrackingConfig, client: MlflowClient
+) -> None:
+    """As by a slow server, which carries out what the client has given up."""
+    with Tracker.open(config, experiment="digits") as tracker:
+        log_study(tracker, seeds=1)
+    (study,), (group,), (run,) = (all_runs(client, kind) for kind in ("study", "group", "run"))
+    experiment_id = study.info.experiment_id
+
+    def double(of: Run) -> str:
+        late = of.info.end_time + 1000
+        return client.create_run(experiment_id, late, of.data.tags).info.run_id
+
+    second_study, second_group, second_run = double(study), double(group), double(run)
+    # One of the runs is there below the second group only.
+    other = {**run.data.tags, "run_key": "key1", "mlflow.parentRunId": second_group}
+    moved = client.create_run(experiment_id, 5, other).info.run_id
+    client.set_terminated(moved)
+    with Tracker.open(config, experiment="digits") as tracker:
+        log_study(tracker, seeds=2)
+        assert tracker.close().present == 2
+    ids = {of.info.run_id for kind in ("study", "group", "run") for of in all_runs(client, kind)}
+    assert ids == {study.info.run_id, group.info.run_id, run.info.run_id, moved}
+    assert client.get_run(moved).data.tags["mlflow.parentRunId"] == group.info.run_id
+    for discarded in (second_study, second_group, second_run):
+        info = client.get_run(discarded).info
+        assert (info.lifecycle_stage, info.status) == ("deleted", "KILLED")
+
+
+def test_what_a_finished_study_left_open_is_superseded(
+    tracker: Tracker, client: MlflowClient
+) -> None:
+    parent = tracker.start_study("s", "study")
+    for name in ("kept", "replaced"):
+        tracker.log_run(parent, name, "k", "run")
+    tracker.log_group(parent, "kept", "kept", status="finished")
+    tracker.finish(parent)
+    assert tracker.close(30).failed == 0
+    ended = {r.data.tags["group_id"]: r.data.tags["status"] for r in all_runs(client, "group")}
+    assert ended == {"kept": "finished", "replaced": "superseded"}
+    assert [r.info.status for r in all_runs(client, "group")].count("KILLED") == 1
+
+
 @pytest.mark.parametrize(
     ("status", "mlflow_status"),
     [
