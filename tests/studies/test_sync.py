@@ -347,7 +347,7 @@ def test_killed_at_random_moments(kind: str, folder: Path, template: Path, line:
     if kind == "sqlite":
         shutil.copy(template, folder.parent / "mlflow.db")
         uri, longest = f"sqlite:///{folder.parent / 'mlflow.db'}", 0.2
-    kills = 8
+    kills = 5
     subprocess.run(
         [sys.executable, "-W", "ignore", "-c", KILLS, uri, str(folder), str(kills), str(longest)],
         env=environment(), check=True, timeout=200, cwd=folder.parents[1],

@@ -13,7 +13,7 @@ import pytest
 from mlflow import MlflowClient
 
 from studies.engine.tracking import Tracker, TrackingConfig, TrackingError, sqlite_file
-from studies.engine.tracking.errors import StoreAwayError
+from studies.engine.tracking.errors import StoreAwayError, reason
 from studies.engine.tracking.store import open_client
 
 # MLflow 3.17 uses what SQLAlchemy 2.1 deprecates.
@@ -169,3 +169,8 @@ def test_deleted_experiment_is_told(config: TrackingConfig, client: MlflowClient
     client.delete_experiment(experiment_id)
     with pytest.raises(TrackingError, match=f"'digits' is deleted.*restore -x {experiment_id}"):
         Tracker.open(config, experiment="digits")
+
+
+def test_what_a_server_repeats_of_our_headers_is_hidden(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_TOKEN", "t0k3n")
+    assert reason(ValueError("no such user: Bearer t0k3n")) == "no such user: Bearer ***"
