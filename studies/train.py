@@ -52,7 +52,7 @@ def train_one(options: TrainOptions) -> int:
         tracking_config,
     )
     from studies.engine.run import Arm, Environment, Run
-    from studies.engine.tracking import TrackingError, environment_tags, ui_command
+    from studies.engine.tracking import environment_tags, ui_command
 
     if launched_world().size > 1:
         raise UserError(
@@ -87,7 +87,7 @@ def train_one(options: TrainOptions) -> int:
         raise UserError(
             f"The output folder {folder} cannot be written: {error.strerror}."
         ) from None
-    tracker = open_tracker(config, "train", "Single trainings")
+    tracker = open_tracker(config, "train", folder, "Single trainings")
     checkpoint = folder / "model.ckpt"
     result = worker.run_one(run, environment, checkpoint, quiet=options.quiet)
     (folder / "result.json").write_text(json.dumps(result.to_dict(), indent=1) + "\n")
@@ -99,14 +99,11 @@ def train_one(options: TrainOptions) -> int:
             "data_fingerprint": result.data["fingerprint"],
         }
         name = f"{options.initializer} {recipe.network} {recipe.data} seed {run.seed}"
-        try:
-            recorded = tracker.log_single(run.key, name, **run_record(run, result, tags))
-            tracker.log_dict(recorded, dict(result.initialization), "initialization.json")
-            tracker.log_artifact_file(recorded, folder / "result.json")
-            tracker.log_artifact_file(recorded, checkpoint)
-            lost = tracker.close().message
-        except TrackingError as error:
-            lost = f"the run is not in MLflow: {error}"
+        recorded = tracker.log_single(run.key, name, **run_record(run, result, tags))
+        tracker.log_dict(recorded, dict(result.initialization), "initialization.json")
+        tracker.log_artifact_file(recorded, folder / "result.json")
+        tracker.log_artifact_file(recorded, checkpoint)
+        lost = tracker.close().message
     print(f"{options.initializer} on {recipe.data} with {recipe.network}, seed {options.seed}:")
     if result.status == "diverged":
         print(f"diverged in epoch {len(result.history)}: the loss is not finite")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from studies.engine.errors import UserError
@@ -28,21 +29,32 @@ def tracking_config(options: RecipeOptions) -> TrackingConfig:
             tracking_uri=options.tracking_uri, experiment=options.experiment
         )
     except TrackingError as error:
-        raise UserError(_sentence(error)) from error
+        raise UserError(sentence(error)) from error
 
 
-def open_tracker(config: TrackingConfig, experiment: str, note: str | None = None) -> Tracker:
-    """Open the tracking store.
+def open_tracker(
+    config: TrackingConfig, experiment: str, folder: Path, note: str | None = None
+) -> Tracker:
+    """Open the tracking store; one that is away now is told to the user in one line.
+
+    Args:
+        config: where to record.
+        experiment: name of the experiment.
+        folder: existing folder that keeps what the store misses.
+        note: description of the experiment.
 
     Raises:
-        UserError: it cannot be reached or written.
+        UserError: the store cannot be used as it is.
     """
     try:
-        return Tracker.open(
-            config, experiment=experiment, primary_metric="test_accuracy", note=note
+        tracker = Tracker.open(
+            config, experiment=experiment, primary_metric="test_accuracy", note=note, folder=folder
         )
     except TrackingError as error:
-        raise UserError(_sentence(error)) from error
+        raise UserError(sentence(error)) from error
+    if tracker.notice is not None:
+        print(f"notice: {tracker.notice}", flush=True)
+    return tracker
 
 
 def run_record(
@@ -74,18 +86,6 @@ def run_record(
     }
 
 
-def start_study(tracker: Tracker, *args: Any, **kwargs: Any) -> str:
-    """`Tracker.start_study`.
-
-    Raises:
-        UserError: the store failed.
-    """
-    try:
-        return tracker.start_study(*args, **kwargs)
-    except TrackingError as error:
-        raise UserError(_sentence(error)) from error
-
-
 def arm_params(arm: Arm) -> dict[str, Any]:
     """The initialiser's name and hyperparameters, as MLflow parameters."""
     own = dict(arm.initializer)
@@ -106,6 +106,7 @@ def milliseconds(seconds: float) -> int:
     return int(1000 * seconds)
 
 
-def _sentence(error: TrackingError) -> str:
+def sentence(error: TrackingError) -> str:
+    """A tracking error as a sentence."""
     text = str(error).rstrip(".")
     return f"{text[0].upper()}{text[1:]}."
