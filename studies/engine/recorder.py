@@ -244,12 +244,16 @@ class Recorder:
                     status="finished",
                 )  # fmt: skip
 
-    def closing(self) -> str:
+    def closing(self, *, send: bool = True) -> str:
         """Write what is queued; the last lines for the user: the UI, and what is not in MLflow.
 
         Call it when the results have been shown: it waits for the store, for at most a minute.
+
+        Args:
+            send: whether to send what a spool holds where nothing was to be recorded; another
+                process that leads the study does so itself.
         """
-        message = self._close()
+        message = self._close() if send or self._tracker is not None else None
         lines = [] if message is None else [f"warning: {message}"]
         return "\n".join([*lines, f"MLflow UI: {ui_command(self._config)}"])
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import dataclasses
 import json
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -58,7 +59,8 @@ def write_results(
     paths = (folder / "runs.csv", folder / "results.json", folder / "table.txt")
     texts = ("", json.dumps(results, indent=1) + "\n", table + "\n")
     for path, text in zip(paths, texts, strict=True):
-        temporary = path.with_suffix(path.suffix + ".part")
+        # Several processes may end one study at the same moment.
+        temporary = path.with_suffix(f"{path.suffix}.{os.getpid()}.part")
         with temporary.open("w", newline="") as file:
             if path.suffix == ".csv":
                 writer = csv.DictWriter(file, columns, restval="")
