@@ -10,6 +10,7 @@ True
 """
 
 from initializers import registry as _registry  # noqa: F401  (fills the catalogue)
+from initializers.asymmetric import AsymmetricBinary, AsymmetricConstant, AsymmetricLogNormal
 from initializers.base import Initializer
 from initializers.catalogue import initializer_names, register_initializer
 from initializers.classical import (
@@ -39,6 +40,7 @@ from initializers.functional import (
 )
 from initializers.gains import GAIN_NAMES, gain_value
 from initializers.lookup import get_initializer
+from initializers.means import BetaMeans, TwoPointMeans
 from initializers.orthogonal import Orthogonal
 from initializers.record import InitRecord, LayerRecord, Skipped
 from initializers.simple import Constant, Random, SparseNormal, Zeros
@@ -49,6 +51,10 @@ from initializers.variance_scaling import VarianceScaling
 
 __all__ = [
     "GAIN_NAMES",
+    "AsymmetricBinary",
+    "AsymmetricConstant",
+    "AsymmetricLogNormal",
+    "BetaMeans",
     "Constant",
     "Fans",
     "GlorotNormal",
@@ -68,6 +74,7 @@ __all__ = [
     "SparseNormal",
     "Ternary",
     "TorchDefault",
+    "TwoPointMeans",
     "VarianceScaling",
     "Zeros",
     "fans",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from initializers.asymmetric import AsymmetricBinary, AsymmetricConstant, AsymmetricLogNormal
 from initializers.catalogue import Factory, register_initializer
 from initializers.classical import (
     GlorotNormal,
@@ -12,6 +13,7 @@ from initializers.classical import (
     LeCunNormal,
     LeCunUniform,
 )
+from initializers.means import BetaMeans, TwoPointMeans
 from initializers.orthogonal import Orthogonal
 from initializers.simple import Constant, Random, SparseNormal, Zeros
 from initializers.ternary import Ternary
@@ -37,6 +39,13 @@ ENTRIES: tuple[tuple[str, Factory], ...] = (
     ("zeros", Zeros),
     ("constant", Constant),
     ("random", Random),
+    ("asymmetric_binary", AsymmetricBinary),
+    ("asymmetric_constant", AsymmetricConstant),
+    ("asymmetric_log_normal", AsymmetricLogNormal),
+    ("two_point_means", TwoPointMeans),
+    ("critical_means", TwoPointMeans.critical),
+    ("beta_means", BetaMeans),
+    ("uniform_means", BetaMeans.uniform),
 )
 
 for _name, _factory in ENTRIES:

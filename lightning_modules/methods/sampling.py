@@ -1,0 +1,54 @@
+"""Random numbers of a training step, from the seed, the layer and the step alone.
+
+Nothing depends on what else drew random numbers, on the process's rank, or on whether training was
+interrupted: every process of a distributed training samples the same masks and weights.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from initializers.seeding import Streams, check_seed
+
+
+class Sampler:
+    """Opens the random streams of a network's layers.
+
+    In training a layer draws anew at every step; in evaluation it always draws the same numbers,
+    so that one sampled network is evaluated, by validation, test and prediction alike.
+
+    Args:
+        owner: Who asks, for the messages.
+        seed: Integer >= 0.
+
+    Attributes:
+        step: Epoch and batch of the training step, both from 0.
+
+    Raises:
+        TypeError: If the seed is no integer.
+        ValueError: If it is negative.
+    """
+
+    def __init__(self, owner: str, seed: int) -> None:
+        self._streams = Streams(check_seed(owner, seed))
+        self.step = (0, 0)
+
+    def start(self, name: str) -> torch.Generator:
+        """Return a CPU generator for what a layer draws once, when the method is applied."""
+        return self._streams.generator(f"{name}#start")
+
+    def uniform(self, name: str, like: Tensor, training: bool) -> Tensor:
+        """Draw U[0, 1) in the shape, dtype and on the device of ``like``, for a layer."""
+        return torch.rand(like.shape, **self._options(name, like, training))
+
+    def normal(self, name: str, like: Tensor, training: bool) -> Tensor:
+        """Draw N(0, 1); arguments as for ``uniform``."""
+        return torch.randn(like.shape, **self._options(name, like, training))
+
+    def _options(self, name: str, like: Tensor, training: bool) -> dict[str, object]:
+        moment = f"train/{self.step[0]}/{self.step[1]}" if training else "evaluation"
+        seed = self._streams.seed_of(f"{name}#{moment}")
+        # Drawn where it is used: the numbers are those of one kind of device.
+        generator = torch.Generator(like.device).manual_seed(seed)
+        return {"generator": generator, "device": like.device, "dtype": like.dtype}
