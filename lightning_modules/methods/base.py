@@ -32,7 +32,7 @@ class TrainingMethod(ABC):
     fields that differ from their defaults; equality and hash go by class and fields.
     """
 
-    #: Optimiser settings of the paper, as fields of a study's recipe: the overrides of an arm.
+    #: Length, batch size and optimiser settings of the paper, as fields of a study's recipe.
     paper_recipe: ClassVar[Mapping[str, Any]] = {}
 
     def __init_subclass__(cls, **keywords: Any) -> None:
@@ -55,6 +55,11 @@ class TrainingMethod(ABC):
             ValueError: If the network has a part that the method cannot train; nothing has been
                 changed then.
         """
+
+    def paper_optimization(self) -> dict[str, Any]:
+        """Return those settings of the paper that are `Optimization`'s: overrides for an arm."""
+        names = {field.name for field in dataclasses.fields(Optimization)}
+        return {name: value for name, value in self.paper_recipe.items() if name in names}
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain data: ``{"name": ..., **fields that differ from their defaults}``.

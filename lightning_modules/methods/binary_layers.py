@@ -153,6 +153,8 @@ def _operation(layer: nn.Module) -> Callable[[Tensor, Tensor], Tensor]:
     """Return the layer's sum over inputs as a function of input and weight, without bias."""
     if not isinstance(layer, _ConvNd):
         return functional.linear
-    convolve: Any = (functional.conv1d, functional.conv2d, functional.conv3d)[layer.weight.dim() - 3]
+    convolve: Any = (functional.conv1d, functional.conv2d, functional.conv3d)[
+        layer.weight.dim() - 3
+    ]
     names = ("stride", "padding", "dilation", "groups")
     return functools.partial(convolve, **{name: getattr(layer, name) for name in names})

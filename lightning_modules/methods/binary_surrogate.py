@@ -28,7 +28,7 @@ from lightning_modules.networks import ACTIVATIONS
 
 SURROGATES = ("deterministic", "lrt")
 NEURONS = ("sign", "logistic")
-_ACTIVATIONS = tuple(kind for kind in ACTIVATIONS.values() if kind is not nn.Identity)
+_ACTIVATIONS: Any = tuple(kind for kind in ACTIVATIONS.values() if kind is not nn.Identity)
 _NEUTRAL = (nn.Identity, nn.Flatten, nn.MaxPool1d, nn.MaxPool2d, nn.MaxPool3d)
 
 

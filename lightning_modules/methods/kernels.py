@@ -37,6 +37,7 @@ class ScaledInput:
         self.factor = factor
 
     def __call__(self, module: nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
+        """Return the inputs, the first of them scaled."""
         return (inputs[0] * self.factor, *inputs[1:])
 
 

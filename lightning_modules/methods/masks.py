@@ -42,7 +42,7 @@ def straight_through(smooth: Tensor, values: Tensor) -> Tensor:
         smooth: Floating-point tensor that the gradient goes to.
         values: Tensor of the same shape and dtype.
     """
-    result: Tensor = _StraightThrough.apply(smooth, values)  # type: ignore[no-untyped-call]
+    result: Tensor = _StraightThrough.apply(smooth, values)
     return result
 
 
@@ -128,7 +128,7 @@ class AppliedMasks(Applied):
     def scores(self) -> list[nn.Parameter]:
         """Return the trained scores, layer by layer."""
         return [
-            layer.parametrizations["weight"].original  # type: ignore[index, union-attr, misc]
+            layer.parametrizations["weight"].original  # type: ignore[index, union-attr]
             for layer in self.layers.values()
         ]
 

@@ -40,15 +40,16 @@ class Sampler:
 
     def uniform(self, name: str, like: Tensor, training: bool) -> Tensor:
         """Draw U[0, 1) in the shape, dtype and on the device of ``like``, for a layer."""
-        return torch.rand(like.shape, **self._options(name, like, training))
+        generator = self._generator(name, like.device, training)
+        return torch.rand(like.shape, generator=generator, device=like.device, dtype=like.dtype)
 
     def normal(self, name: str, like: Tensor, training: bool) -> Tensor:
         """Draw N(0, 1); arguments as for ``uniform``."""
-        return torch.randn(like.shape, **self._options(name, like, training))
+        generator = self._generator(name, like.device, training)
+        return torch.randn(like.shape, generator=generator, device=like.device, dtype=like.dtype)
 
-    def _options(self, name: str, like: Tensor, training: bool) -> dict[str, object]:
+    def _generator(self, name: str, device: torch.device, training: bool) -> torch.Generator:
         moment = f"train/{self.step[0]}/{self.step[1]}" if training else "evaluation"
         seed = self._streams.seed_of(f"{name}#{moment}")
         # Drawn where it is used: the numbers are those of one kind of device.
-        generator = torch.Generator(like.device).manual_seed(seed)
-        return {"generator": generator, "device": like.device, "dtype": like.dtype}
+        return torch.Generator(device).manual_seed(seed)

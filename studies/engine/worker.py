@@ -50,7 +50,7 @@ def use_one_thread() -> None:
 
 def run_group(runs: Sequence[Run], environment: Environment, form: Form) -> list[Result]:
     """Train runs that `studies.engine.forms.gather` put together; results in their order."""
-    if form.stacked:
+    if form.stacked and runs[0].arm.method is None:
         return run_stack(runs, environment, form)
     return [run_one(run, environment, channels_last=form.channels_last) for run in runs]
 
@@ -87,6 +87,7 @@ def run_one(
         input_shape=data.input_shape,
         num_classes=data.num_classes,
         channels_last=channels_last,
+        method=run.arm.method,
     )
     trainer = make_trainer(recipe, environment, [] if quiet else [_EpochLines()])
     with torch.random.fork_rng(devices=[]):
@@ -98,9 +99,10 @@ def run_one(
         if run.test and not module.diverged:
             trainer.test(module, data.test_dataloader(), verbose=False)
     assert module.record is not None
-    result = _result(
-        run, module.history, module.tested, module.record.to_dict(), describe(data), clock()
-    )
+    record = module.record.to_dict()
+    if module.applied is not None:
+        record["method"] = module.applied.report()
+    result = _result(run, module.history, module.tested, record, describe(data), clock())
     # Trainer and module refer to each other; left to chance, their memory piles up.
     del module, trainer
     gc.collect()
@@ -161,6 +163,9 @@ def run_stack(runs: Sequence[Run], environment: Environment, form: Form) -> list
     return results
 
 
+_TESTED = ("test_loss", "test_accuracy")  # a result's own fields
+
+
 class _Clock:
     """Start time and wall time of a training."""
 
@@ -202,6 +207,7 @@ def _result(
         seconds=times[1],
         initialization=record,
         data=data,
+        extra={} if diverged else {name: tested[name] for name in tested if name not in _TESTED},
     )
 
 
