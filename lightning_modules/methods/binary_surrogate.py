@@ -153,12 +153,13 @@ class AppliedBinary(Applied):
     @contextmanager
     def viewed_as(self, view: str) -> Iterator[None]:
         """Evaluate the network as "surrogate", "sampled" or "sign" within the block."""
-        with super().viewed_as(view):
-            before, self._view.forced = self._view.forced, view
-            try:
-                yield
-            finally:
-                self._view.forced = before
+        if view not in VIEWS:
+            raise ValueError(f"BinarySurrogate: view must be one of {VIEWS}, got {view!r}.")
+        before, self._view.forced = self._view.forced, view
+        try:
+            yield
+        finally:
+            self._view.forced = before
 
     @torch.no_grad()
     def release(self) -> None:

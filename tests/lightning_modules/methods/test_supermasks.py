@@ -122,7 +122,9 @@ def test_evaluation_looks_at_one_sampled_network() -> None:
 def test_signed_masks_start_with_the_stated_share_hidden() -> None:
     for tau in (0.4, 0.15):
         applied = SignedSupermask(threshold=tau).apply(network("mlp:hidden=300-300"), seed=0)
-        scores = torch.cat([s.detach().flatten() / s.detach().abs().max() for s in applied.scores()])
+        scores = torch.cat(
+            [s.detach().flatten() / s.detach().abs().max() for s in applied.scores()]
+        )
         n = len(scores)
         # The largest of n uniform scores is within 1/n of the bound: far below 4 standard errors.
         assert abs(applied.metrics()["masked"] - tau) < 4 * math.sqrt(tau * (1 - tau) / n)
