@@ -46,7 +46,8 @@ class BinarySurrogate(TrainingMethod):
     (``nn.Sequential``), of which every activation becomes such neurons; the logits are the mean
     pre-activations of the last layer, and max-pooling takes the largest mean (both our reading).
     "lrt", local reparameterisation: neurons are the network's own, and every pre-activation is
-    drawn from its Gaussian, the logits too.
+    drawn from its Gaussian, the logits too. The noise goes by an example's place in its batch and
+    process: in law, but not in bits, several processes train as one does.
 
     Evaluation in three ways, of which ``evaluate`` names the one behind val_accuracy and
     test_accuracy; the others come as val_accuracy_NAME and test_accuracy_NAME: "surrogate",

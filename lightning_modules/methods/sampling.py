@@ -1,13 +1,14 @@
 """Random numbers of a training step, from the seed, the layer and the step alone.
 
-Nothing depends on what else drew random numbers, on the process's rank, or on whether training was
-interrupted: every process of a distributed training samples the same masks and weights.
+Nothing depends on what else drew random numbers or on whether training was interrupted. Every
+process of a distributed training samples the same masks and weights; only the noise of single
+examples differs from process to process, because the examples do.
 """
 
 from __future__ import annotations
 
 import torch
-from torch import Tensor
+from torch import Tensor, distributed
 
 from initializers.seeding import Streams, check_seed
 
@@ -44,8 +45,8 @@ class Sampler:
         return torch.rand(like.shape, generator=generator, device=like.device, dtype=like.dtype)
 
     def normal(self, name: str, like: Tensor, training: bool) -> Tensor:
-        """Draw N(0, 1); arguments as for ``uniform``."""
-        generator = self._generator(name, like.device, training)
+        """Draw N(0, 1) for the examples of this process; arguments as for ``uniform``."""
+        generator = self._generator(f"{name}/{_rank()}", like.device, training)
         return torch.randn(like.shape, generator=generator, device=like.device, dtype=like.dtype)
 
     def _generator(self, name: str, device: torch.device, training: bool) -> torch.Generator:
@@ -53,3 +54,9 @@ class Sampler:
         seed = self._streams.seed_of(f"{name}#{moment}")
         # Drawn where it is used: the numbers are those of one kind of device.
         return torch.Generator(device).manual_seed(seed)
+
+
+def _rank() -> int:
+    """This process's number in a distributed training; 0 in others."""
+    alone = not (distributed.is_available() and distributed.is_initialized())
+    return 0 if alone else distributed.get_rank()

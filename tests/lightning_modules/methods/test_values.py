@@ -1,6 +1,7 @@
 """Methods as values: names, specs, plain data and mistakes."""
 
 import copy
+import doctest
 import json
 import pickle
 from dataclasses import dataclass
@@ -10,6 +11,7 @@ import torch
 from torch import nn
 
 from initializers import HeNormal
+from lightning_modules import methods
 from lightning_modules.methods import (
     Applied,
     BinarySurrogate,
@@ -101,6 +103,10 @@ def test_what_is_no_method_is_refused() -> None:
             get_method(wrong)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="taken already"):
         register_method("supermask", Supermask)
+
+
+def test_the_example_of_the_package() -> None:
+    assert doctest.testmod(methods) == (0, 6)
 
 
 @dataclass(frozen=True)
