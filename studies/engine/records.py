@@ -65,6 +65,7 @@ def run_record(
         "val_accuracy": result.val_accuracy,
         "test_accuracy": result.test_accuracy,
         "test_loss": result.test_loss,
+        **result.extra,
         "seconds": result.seconds,
     }
     return {
@@ -87,9 +88,9 @@ def run_record(
 
 
 def arm_params(arm: Arm) -> dict[str, Any]:
-    """The initialiser's name and hyperparameters, as MLflow parameters."""
+    """The initialiser's and the method's names and hyperparameters, as MLflow parameters."""
     own = dict(arm.initializer)
-    return {"initializer": own.pop("name"), **own}
+    return {"initializer": own.pop("name"), **own, **arm.method_fields()}
 
 
 def recipe_params(run: Run) -> dict[str, Any]:

@@ -122,7 +122,8 @@ class Session:
         plan = self.plan
         starts = [f.arm({p.name: p.start for p in f.space}) for f in plan.families]
         arms = [dict(arm.initializer) for arm in (*plan.study.arms, *starts)]
-        facts = call(self._pool, tasks.inspect, plan.recipe, self._environment, arms)
+        methods = [arm.method for arm in (*plan.study.arms, *starts) if arm.method is not None]
+        facts = call(self._pool, tasks.inspect, plan.recipe, self._environment, arms, methods)
         if fresh:
             self.ledger.clear()
             known = None

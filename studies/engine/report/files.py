@@ -19,7 +19,7 @@ def run_row(run: Run, result: Result, *, study: str, stage: str, trial: int | No
     """One line of the tidy table.
 
     Accuracies are fractions; train_* and val_* are of the last epoch. Hyperparameters of the
-    initialiser stand in columns "initializer.<name>".
+    initialiser stand in columns "initializer.<name>", of a training method in "method.<name>".
     """
     recipe = run.effective_recipe
     last = result.history[-1]
@@ -34,6 +34,7 @@ def run_row(run: Run, result: Result, *, study: str, stage: str, trial: int | No
         "status": result.status,
         "initializer": initializer.pop("name"),
         **{f"initializer.{name}": value for name, value in initializer.items()},
+        **run.arm.method_fields(),
         **{
             field.name: value
             for field in dataclasses.fields(recipe)
@@ -46,6 +47,7 @@ def run_row(run: Run, result: Result, *, study: str, stage: str, trial: int | No
         "val_accuracy": result.val_accuracy,
         "test_loss": result.test_loss,
         "test_accuracy": result.test_accuracy,
+        **result.extra,
         "seconds": round(result.seconds, 4),
         "key": result.key,
     }
