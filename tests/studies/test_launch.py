@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from studies.run import lightning, main, program, split
+from studies.run import lightning, main, meeting, parser, program, split
 from tests.studies.conftest import ROOT, Shell, environment
 
 MAIN = ["-m", "studies.ternary_sparsity"]
@@ -171,3 +171,12 @@ def test_two_hosts_meet(tmp_path: Path) -> None:
     assert [world["nodes"] for world in worlds] == [2, 2]
     assert [world["local_size"] for world in worlds] == [1, 1]
     assert {world["port"] for world in worlds} == {int(port)}
+
+
+def test_under_slurm_the_hosts_find_each_other() -> None:
+    slurm = {"SLURM_NODEID": "1", "SLURM_STEP_NODELIST": "gpu[07-08]", "SLURM_JOB_ID": "10"}
+    options = parser("lightning run").parse_args(["--num-nodes", "2"])
+    assert meeting(options, slurm) == (1, "gpu07", 15070)
+    given = ["--node-rank", "0", "--main-address", "ib0", "--main-port", "99"]
+    options = parser("lightning run").parse_args(["--num-nodes", "2", *given])
+    assert meeting(options, slurm) == meeting(options, {}) == (0, "ib0", 99)
