@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from torch import nn
+from torch.nn.utils.parametrize import is_parametrized
 
 from initializers.layers import Weight, plan_module
 
@@ -36,6 +37,10 @@ def trainable_weights(
             raise ValueError(
                 f"{owner}: {weight.name} is the weight of a {type(weight.module).__name__}; this "
                 f"method trains {' and '.join(kinds)} layers."
+            )
+        if is_parametrized(weight.module, "weight"):
+            raise ValueError(
+                f"{owner}: {weight.name} is re-parametrised; this method trains plain weights."
             )
         if weight.aliases:
             raise ValueError(

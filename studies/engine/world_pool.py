@@ -17,9 +17,13 @@ from studies.engine.world import World
 
 if TYPE_CHECKING:
     from studies.engine.link import Link, Order
+    from studies.engine.watch import Watch
 
-# So long a process that failed waits for process 0 to say so and to end.
-_LAST_SECONDS = 60.0
+# So long a process that failed waits for process 0 to say so and to end: a launcher that sees it
+# end first would not let process 0 finish. A process that lost the others leaves after a moment,
+# in which the launcher sees who was the first.
+_LAST_SECONDS = 50.0
+_MOMENT_SECONDS = 1.0
 
 
 class WorldPool(Executor):
@@ -133,8 +137,8 @@ def serve(world: World) -> int:
     Ctrl-C reaches every process of a terminal; process 0 decides what happens.
 
     Returns:
-        The exit code: 0, or 1 if something failed, here or elsewhere. Nothing is printed: process
-        0 was told, and speaks.
+        The exit code, 0. If something failed, here or elsewhere, the process ends with code 1 and
+        prints nothing: process 0 was told, and speaks.
 
     Raises:
         UserError: the processes did not find each other.
@@ -145,15 +149,15 @@ def serve(world: World) -> int:
 
     link = _joined(world, Link)
     watch = Watch(link, lambda error: os._exit(1))
-    codes: queue.SimpleQueue[int] = queue.SimpleQueue()
-    thread = threading.Thread(target=lambda: codes.put(_follow(link, watch)), daemon=True)
+    thread = threading.Thread(target=_follow, args=(link, watch), name="training", daemon=True)
     thread.start()
     thread.join()
-    return codes.get()
+    return 0
 
 
-def _follow(link: Link, watch: Any) -> int:
+def _follow(link: Link, watch: Watch) -> None:
     from studies.engine import tasks
+    from studies.engine.link import is_lost
 
     tasks.use_one_thread()
     try:
@@ -165,9 +169,8 @@ def _follow(link: Link, watch: Any) -> int:
         link.close()
     except BaseException as error:
         link.report(error)
-        time.sleep(_LAST_SECONDS)
-        return 1
-    return 0
+        time.sleep(_MOMENT_SECONDS if is_lost(error) else _LAST_SECONDS)
+        os._exit(1)
 
 
 def _joined(world: World, link: Callable[[World], Link]) -> Link:
