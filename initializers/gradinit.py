@@ -41,6 +41,9 @@ class GradInit(DataDriven):
 
     Needs ``batch``: inputs and labels.
 
+    Formula:
+        w = s * w_base,  s = argmin L(w - eta * d(w))  subject to  |g| <= limit
+
     Args:
         base: Weights to start from.
         steps: Steps of Adam, at least 1; the paper's are 390 (an epoch).

@@ -37,6 +37,9 @@ class MetaInit(DataDriven):
 
     Needs ``batch``: inputs, of which only the shape counts unless ``data="batch"``.
 
+    Formula:
+        GQ = mean |(g - H g) / (g + eps sgn g) - 1|;  only |w| changes, to lower GQ
+
     Args:
         base: Weights to start from; their directions stay.
         steps: Steps of descent, at least 1; the paper's are 500.
