@@ -76,14 +76,16 @@ def entry_of(name: str) -> Entry:
         value = factory if isinstance(factory, type) else None
         needs = frozenset(value.needs) if value else frozenset()
     sections = _sections(inspect.getdoc(factory) or "")
+    said = sections[""].removeprefix("Return ")  # of a function
+    said = said[:1].upper() + said[1:]
     return Entry(
         name=name,
         family=value.family if value else Initializer.family,
         citation=sections["Source"] or (value.citation if value else ""),
         needs=tuple(sorted(needs, key=_rank)),
         formula=sections["Formula"],
-        summary=" ".join(sections[""].partition("\n\n")[0].split()),
-        description=sections[""],
+        summary=" ".join(said.partition("\n\n")[0].split()),
+        description=said,
         options=sections["Args"],
     )
 
