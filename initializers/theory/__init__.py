@@ -33,6 +33,7 @@ from initializers.theory.sparse import (
     norm_spread,
     preactivation_kurtosis,
     weight_kurtosis,
+    zero_singular_values,
 )
 
 __all__ = [
@@ -67,4 +68,5 @@ __all__ = [
     "second_moment",
     "second_moment_slope",
     "weight_kurtosis",
+    "zero_singular_values",
 ]

@@ -48,12 +48,12 @@ class Activation:
 
 
 _NO_KINKS: tuple[type[nn.Module], ...] = (
-    nn.Identity, nn.Tanh, nn.Sigmoid, nn.GELU, nn.SiLU, nn.Softplus, nn.Mish, nn.LogSigmoid,
+    nn.Identity, nn.Tanh, nn.Sigmoid, nn.GELU, nn.SiLU, nn.Mish, nn.LogSigmoid,
     nn.Tanhshrink,
 )  # fmt: skip
 _KINK_AT_0 = (nn.ReLU, nn.LeakyReLU, nn.ELU, nn.CELU, nn.SELU, nn.Softsign)
 _KINK_AT_3 = (nn.Hardswish, nn.Hardsigmoid)
-_OWN_KINKS = (nn.Hardtanh, nn.ReLU6, nn.Hardshrink, nn.Softshrink, nn.Threshold)
+_OWN_KINKS = (nn.Softplus, nn.Hardtanh, nn.ReLU6, nn.Hardshrink, nn.Softshrink, nn.Threshold)
 #: The modules that have an entry; ``nn.functional`` has them under the same names.
 ACTIVATION_MODULES: tuple[type[nn.Module], ...] = (
     *_NO_KINKS, *_KINK_AT_0, *_KINK_AT_3, *_OWN_KINKS,
@@ -145,6 +145,8 @@ def _kinks(module: nn.Module) -> tuple[float, ...] | None:
     """Return where a module's function has kinks; None for one that is not known."""
     if isinstance(module, nn.Hardtanh):  # ReLU6 as well
         return float(module.min_val), float(module.max_val)
+    if isinstance(module, nn.Softplus):  # torch goes over to the identity there
+        return (float(module.threshold) / float(module.beta),)
     if isinstance(module, nn.Hardshrink | nn.Softshrink):
         return -float(module.lambd), float(module.lambd)
     if isinstance(module, nn.Threshold):

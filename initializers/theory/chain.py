@@ -101,8 +101,6 @@ def _check_single(signals: list[fx.Node], last: fx.Node | None, node: fx.Node) -
     """Raise where a node does not take the signal of the one before it, and no other."""
     if signals == ([] if last is None else [last]):
         return
-    if node.op == "placeholder":
-        raise ChainEndError("the network has several inputs")
     if node.op == "get_attr":
         raise ChainEndError(f"{str(node.target).partition('.')[2]} enters beside the signal")
     raise ChainEndError(f"{_name(node)} takes several signals or an earlier one (a shortcut)")
