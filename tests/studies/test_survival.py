@@ -40,10 +40,14 @@ def rows(folder: Path) -> list[dict[str, str]]:
 
 
 def children(pid: int) -> list[int]:
-    """Processes that descend from one, nearest first."""
-    direct = [int(p) for task in Path(f"/proc/{pid}/task").iterdir()
-              for p in (task / "children").read_text().split()]  # fmt: skip
-    return direct + [p for child in direct for p in children(child)]
+    """The children of a process."""
+    tasks = Path(f"/proc/{pid}/task").iterdir()
+    return [int(child) for task in tasks for child in (task / "children").read_text().split()]
+
+
+def workers(pid: int) -> list[int]:
+    """The workers of a study's process: the children of the server that it forks them from."""
+    return [worker for child in children(pid) for worker in children(child)]
 
 
 def unfinished(folder: Path) -> list[str]:
@@ -107,7 +111,7 @@ def test_killed_at_twenty_random_points_the_study_ends_as_an_undisturbed_one(
                 end(process)
                 break
             time.sleep(draw.uniform(0, 0.05))
-            family = children(process.pid)
+            family = workers(process.pid)
             # Mostly the process that conducts the study, sometimes one that trains for it.
             victim = draw.choice(family) if family and draw.random() < 0.25 else process.pid
             os.kill(victim, signal.SIGKILL)
