@@ -70,8 +70,8 @@ def entry_of(name: str) -> Entry:
         factory = type(factory)
     value: Initializer | type[Initializer] | None
     if _can_be_called_bare(factory):
-        value = factory()
-        needs = value.requirements()
+        bare: Initializer = factory()
+        value, needs = bare, bare.requirements()
     else:
         value = factory if isinstance(factory, type) else None
         needs = frozenset(value.needs) if value else frozenset()
