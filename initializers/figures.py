@@ -9,7 +9,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import torch
 from torch import Tensor
@@ -28,7 +28,7 @@ COLOURS: tuple[str, ...] = (
     "#000000",
 )
 #: Lines that stay visible where one covers another.
-STYLES: tuple[str, ...] = ("-", "--", ":", "-.")
+STYLES: tuple[Literal["-", "--", ":", "-."], ...] = ("-", "--", ":", "-.")
 FORMATS: tuple[str, ...] = (".png", ".svg", ".pdf")
 MOST_LAYERS = 60  # more panels are not readable on one page
 _BINS = 41  # odd, so that 0 lies in the middle of one

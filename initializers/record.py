@@ -87,7 +87,8 @@ class InitRecord:
     def rows(self) -> list[tuple[str, ...]]:
         """Return the weights as rows of text, the head first; the note is the last cell."""
         head = ("layer", "shape", "fan in", "fan out", "std", "zeros", "empty", "gain", "note")
-        return [head] + [
+        rows: list[tuple[str, ...]] = [head]
+        rows += [
             (
                 layer.name,
                 "x".join(map(str, layer.shape)),
@@ -101,6 +102,7 @@ class InitRecord:
             )
             for layer in self.layers
         ]
+        return rows
 
     def __str__(self) -> str:
         """Return the record as a short text table."""
