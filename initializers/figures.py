@@ -103,7 +103,7 @@ def save_distributions(
     shown = _even_choice(panels)
     columns = min(_COLUMNS, len(shown))
     rows = math.ceil(len(shown) / columns)
-    width, height = max(2.3 * columns, 5.0), 1.35 * rows + 0.65 + 0.2 * len(labels)
+    width, height = max(2.3 * columns, 5.0), 1.4 * rows + 0.7 + 0.2 * len(labels)
     figure = Figure(figsize=(width, height), dpi=130)
     grid = figure.subplots(rows, columns, squeeze=False)
     for number, axes in enumerate(grid.flat):
@@ -111,13 +111,13 @@ def save_distributions(
             axes.set_visible(False)
             continue
         draw_histogram(axes, shown[number].values)
-        axes.set_title(_shortened(shown[number].title), fontsize=7, pad=3)
+        axes.set_title(_in_lines(shown[number].title), fontsize=6.5, pad=2.5, linespacing=1.1)
         if number % columns:
             axes.set_yticklabels([])
     part = f" ({len(shown)} of {len(panels)} layers)" if len(shown) < len(panels) else ""
-    top = 1.0 - (0.38 + 0.2 * len(labels)) / height
+    top = 1.0 - (0.45 + 0.2 * len(labels)) / height
     figure.subplots_adjust(
-        left=0.5 / width, right=1 - 0.12 / width, bottom=0.42 / height, top=top, hspace=0.62
+        left=0.5 / width, right=1 - 0.12 / width, bottom=0.42 / height, top=top, hspace=0.72
     )
     figure.suptitle(f"{title}{part}", fontsize=9, y=1 - 0.08 / height, va="top")
     lines = [
@@ -147,5 +147,10 @@ def _even_choice(panels: Sequence[Panel]) -> list[Panel]:
     return [panels[round(number * step)] for number in range(MOST_LAYERS)]
 
 
-def _shortened(name: str, most: int = 34) -> str:
-    return name if len(name) <= most else f"...{name[3 - most :]}"
+def _in_lines(name: str, most: int = 34) -> str:
+    """Return a qualified name in two lines, broken at a dot, if it is long."""
+    if len(name) <= most:
+        return name
+    half = [at for at, character in enumerate(name[:most]) if character == "."]
+    cut = half[-1] + 1 if half else most
+    return f"{name[:cut]}\n{name[cut:]}"

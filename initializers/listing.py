@@ -63,25 +63,24 @@ def entry_of(name: str) -> Entry:
     its docstring has a ``Source`` section. What needs hyperparameters is described by its class.
 
     Raises:
+        TypeError: If it is no initialiser, or a function that needs arguments.
         ValueError: If the name is unknown.
     """
     factory = catalogue.target_of(name)
     if isinstance(factory, Initializer):  # a finished object
         factory = type(factory)
-    value: Initializer | type[Initializer] | None
-    if _can_be_called_bare(factory):
-        bare: Initializer = factory()
-        value, needs = bare, bare.requirements()
-    else:
-        value = factory if isinstance(factory, type) else None
-        needs = frozenset(value.needs) if value else frozenset()
+    value = factory() if callable(factory) and _can_be_called_bare(factory) else None
+    kind = factory if value is None else type(value)
+    if not (isinstance(kind, type) and issubclass(kind, Initializer)):
+        raise TypeError(f"{name!r} is no initialiser that could be described.")
+    needs = frozenset(kind.needs) if value is None else value.requirements()
     sections = _sections(inspect.getdoc(factory) or "")
     said = sections[""].removeprefix("Return ")  # of a function
     said = said[:1].upper() + said[1:]
     return Entry(
         name=name,
-        family=value.family if value else Initializer.family,
-        citation=sections["Source"] or (value.citation if value else ""),
+        family=kind.family,
+        citation=sections["Source"] or kind.citation,
         needs=tuple(sorted(needs, key=_rank)),
         formula=sections["Formula"],
         summary=" ".join(said.partition("\n\n")[0].split()),

@@ -173,6 +173,7 @@ def test_skipped_parameters_are_told_with_their_reason() -> None:
     ("arguments", "sentence"),
     [
         (["he_nrmal"], "Unknown initialiser 'he_nrmal' (did you mean 'he_normal'"),
+        (["os:getcwd"], "'os:getcwd' is no initialiser"),
         (["he_normal:scal=2"], "unknown option 'scal' (did you mean 'scale'?)"),
         (["he_normal:scale=0"], "HeNormal: scale must be in (0, inf), got 0"),
         (["he_normal", "--network", "resnt20"], "unknown network 'resnt20': did you mean"),
