@@ -9,6 +9,7 @@
 Nothing is left behind: hooks, modes, buffers, gradients and random generators are as before.
 """
 
+from lightning_modules.diagnostics.callback import Diagnostics
 from lightning_modules.diagnostics.chi import measure_chi
 from lightning_modules.diagnostics.correlation import measure_correlation
 from lightning_modules.diagnostics.diagnose import Tier, diagnose
@@ -23,6 +24,7 @@ from lightning_modules.diagnostics.weights import Start, measure_weights
 
 __all__ = [
     "Diagnosis",
+    "Diagnostics",
     "Gap",
     "Moments",
     "Row",

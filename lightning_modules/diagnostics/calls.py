@@ -31,8 +31,8 @@ def on_device(inputs: Inputs, network: nn.Module) -> Inputs:
 
     def move(tensor: Tensor) -> Tensor:
         if like is None:
-            return tensor.detach()
-        moved = tensor.detach().to(like.device)
+            return tensor.detach().clone()
+        moved = tensor.detach().clone().to(like.device)  # a network may change its input in place
         return moved.to(like.dtype) if moved.is_floating_point() else moved
 
     return changed(inputs, move)
@@ -116,4 +116,5 @@ def scalar_loss(output: Any, labels: Tensor | None, loss: Loss | None = None) ->
     generator = torch.Generator().manual_seed(0)
     probe = torch.randn(main.shape[1:], generator=generator, dtype=torch.float64)
     probe = (probe / max(1, probe.numel()) ** 0.5).to(main)
-    return (main * probe).sum() / len(main)
+    projection: Tensor = (main * probe).sum() / len(main)
+    return projection

@@ -6,11 +6,10 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.autograd import forward_ad
 
 from initializers.branches import residual_branches
 from lightning_modules.diagnostics.calls import Inputs, call, changed, on_device
-from lightning_modules.diagnostics.forward_mode import dual_level
+from lightning_modules.diagnostics.forward_mode import dual, dual_level, undual
 from lightning_modules.diagnostics.rows import Diagnosis, Gap, Row
 from lightning_modules.diagnostics.sites import Site, watched
 from lightning_modules.diagnostics.undisturbed import calibrated
@@ -83,12 +82,12 @@ def _between(
         if not x.is_floating_point():
             return x
         noise = torch.randn(x.shape, generator=generator, dtype=torch.float64)
-        return forward_ad.make_dual(x.detach(), noise.to(x))
+        return dual(x.detach(), noise.to(x))
 
     def visit(site: Site, output: Tensor) -> Tensor | None:
         if not counts(site):
             return None
-        primal, tangent = forward_ad.unpack_dual(output)
+        primal, tangent = undual(output)
         if site in single:
             zero = primal.new_zeros(()) if tangent is None else tangent.double().square().mean()
             squares[site].append(zero.double())

@@ -63,7 +63,8 @@ def _partner(x: Tensor, c: float, generator: torch.Generator) -> Tensor:
     squares = flat.square().sum(1, keepdim=True).clamp_min(torch.finfo(flat.dtype).tiny)
     noise = noise - (noise * flat).sum(1, keepdim=True) / squares * flat
     other = noise * (squares / noise.square().sum(1, keepdim=True)).sqrt()
-    return (c * flat + (1.0 - c * c) ** 0.5 * other).view_as(x).to(x.dtype)
+    partner: Tensor = c * flat + (1.0 - c * c) ** 0.5 * other
+    return partner.view_as(x).to(x.dtype)
 
 
 def _cosine(values: Tensor, count: int) -> float:

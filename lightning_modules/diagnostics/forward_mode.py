@@ -1,4 +1,4 @@
-"""Derivatives in forward mode."""
+"""Derivatives in forward mode, with types."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
+from torch import Tensor
 from torch.autograd import forward_ad
 
 
@@ -19,9 +20,21 @@ def dual_level() -> Iterator[None]:
         yield
 
 
+def dual(primal: Tensor, tangent: Tensor) -> Tensor:
+    """A tensor that carries a tangent; inside of `dual_level`."""
+    made: Tensor = forward_ad.make_dual(primal, tangent)  # type: ignore[no-untyped-call]
+    return made
+
+
+def undual(tensor: Tensor) -> tuple[Tensor, Tensor | None]:
+    """A tensor and the tangent that it carries."""
+    primal, tangent = forward_ad.unpack_dual(tensor)  # type: ignore[no-untyped-call]
+    return primal, tangent
+
+
 @functools.cache
 def _load_rules() -> None:
     """Have torch load its rules, which it scripts in a way that it deprecates itself."""
     with warnings.catch_warnings(), forward_ad.dual_level():
         warnings.simplefilter("ignore", FutureWarning)
-        forward_ad.make_dual(torch.zeros(()), torch.zeros(()))
+        dual(torch.zeros(()), torch.zeros(()))

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Literal
 
 import torch
 from torch import Tensor, nn
-from torch.autograd import forward_ad
 from torch.func import functional_call
 
 from lightning_modules.diagnostics.calls import main_tensor
-from lightning_modules.diagnostics.forward_mode import dual_level
+from lightning_modules.diagnostics.forward_mode import dual, dual_level, undual
 from lightning_modules.diagnostics.rows import Diagnosis, Row
 from lightning_modules.diagnostics.undisturbed import calibrated
 
@@ -19,6 +19,7 @@ EXACT_NUMBERS = 2**22
 EXACT_ROWS = 1024
 """Most outputs for the exact method: it takes one backward pass for each."""
 
+Run = Callable[[Tensor], Tensor]
 Method = Literal["auto", "exact", "iterative"]
 
 
@@ -95,8 +96,7 @@ def measure_jacobian(
     return Diagnosis(tuple(rows))
 
 
-def _exact(run: object, x: Tensor, outputs: int) -> dict[str, Tensor]:
-    assert callable(run)
+def _exact(run: Run, x: Tensor, outputs: int) -> dict[str, Tensor]:
     x = x.clone().requires_grad_()
     out = run(x)
     rows = []
@@ -115,9 +115,8 @@ def _exact(run: object, x: Tensor, outputs: int) -> dict[str, Tensor]:
 
 
 def _iterative(
-    run: object, x: Tensor, outputs: int, iterations: int, probes: int, seed: int
+    run: Run, x: Tensor, outputs: int, iterations: int, probes: int, seed: int
 ) -> dict[str, Tensor]:
-    assert callable(run)
     generator = torch.Generator().manual_seed(seed)
 
     def draw(*shape: int) -> Tensor:
@@ -127,12 +126,12 @@ def _iterative(
     out = run(leaf)
 
     def pulled(u: Tensor) -> Tensor:  # J^T u
-        return torch.autograd.grad(out, leaf, u, retain_graph=True)[0].flatten(1)
+        (gradient,) = torch.autograd.grad(out, leaf, u, retain_graph=True)
+        return gradient.flatten(1)
 
     def pushed(v: Tensor) -> Tensor:  # J v
         with dual_level():
-            image = run(forward_ad.make_dual(x, v.view_as(x)))
-            tangent: Tensor | None = forward_ad.unpack_dual(image).tangent
+            _, tangent = undual(run(dual(x, v.view_as(x))))
             return torch.zeros_like(out) if tangent is None else tangent
 
     v = _unit(draw(len(x), x[0].numel()))

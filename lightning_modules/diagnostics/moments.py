@@ -183,7 +183,7 @@ def _gradient_rows(
     )
     if not there:
         return Diagnosis((), gaps)
-    norms = torch._foreach_norm([totals[index] for index in there])
+    norms = torch._foreach_norm([total for total in totals if total is not None])
     sizes = torch._foreach_norm([parameters[index].detach() for index in there])
     found = torch.stack([norm.double() for norm in norms]) / seen
     ratios = found / torch.stack([size.double() for size in sizes])

@@ -47,14 +47,24 @@ class Start:
 
     Args:
         network: any module; a copy of its floating-point parameters is kept.
+
+    Attributes:
+        values: the copy, by name.
     """
 
     def __init__(self, network: nn.Module) -> None:
-        self._values: Mapping[str, Tensor] = {
+        self.values: Mapping[str, Tensor] = {
             name: parameter.detach().clone()
             for name, parameter in network.named_parameters()
             if parameter.is_floating_point()
         }
+
+    @classmethod
+    def of(cls, values: Mapping[str, Tensor]) -> Start:
+        """The start whose parameters have these values."""
+        start = cls(nn.Identity())
+        start.values = values
+        return start
 
     @torch.no_grad()
     def measure(self, network: nn.Module) -> Diagnosis:
@@ -72,7 +82,7 @@ class Start:
         rows, gaps = [], []
         moved = began = 0.0
         current = dict(network.named_parameters())
-        for position, (name, start) in enumerate(self._values.items()):
+        for position, (name, start) in enumerate(self.values.items()):
             if name not in current or current[name].shape != start.shape:
                 gaps.append(Gap(name, "its change", "it is not there any more"))
                 continue

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Protocol
 
 from studies.engine.errors import UserError
-from studies.engine.options import RecipeOptions
 from studies.engine.run import Arm, Recipe, Result, Run
 from studies.engine.tracking import (
     Tracker,
@@ -17,7 +16,19 @@ from studies.engine.tracking import (
 )
 
 
-def tracking_config(options: RecipeOptions) -> TrackingConfig:
+class TrackingOptions(Protocol):
+    """Options of a command that records in MLflow."""
+
+    @property
+    def tracking_uri(self) -> str | None:
+        """Where."""
+
+    @property
+    def experiment(self) -> str | None:
+        """Under what name."""
+
+
+def tracking_config(options: TrackingOptions) -> TrackingConfig:
     """The tracking configuration of file, environment and options.
 
     Raises:
