@@ -56,11 +56,13 @@ def diagnose_network(options: DiagnoseOptions) -> int:
     started = time.monotonic()
     config = tracking_config(options)
     folder = _folder(options)
-    measured = _measured(options)
+    measured, refused = _measured(options)
     title = f"{options.network} on {options.data}"
     for one in measured:
         print(f"\n{one.label}\n{layer_table(one)}")
     print(f"\n{summary_table(measured)}\n\n{LEGEND}")
+    for label, reason in refused.items():
+        print(f"\n{label} is not measured: {reason}")
     if gaps := gaps_text(measured):
         print(f"\n{gaps}")
     paths = [*_draw(options, measured, title, folder), *_write(measured, folder)]
@@ -104,7 +106,7 @@ def explain(options: DiagnoseOptions) -> int:
     return 0
 
 
-def _measured(options: DiagnoseOptions) -> list[Measured]:
+def _measured(options: DiagnoseOptions) -> tuple[list[Measured], dict[str, str]]:
     from datamodules.errors import DataError
     from studies.engine.diagnosis.measuring import batch_of, measure_all
     from studies.engine.worker import use_one_thread
@@ -137,7 +139,10 @@ def _draw(
         name = f"fully connected, width {options.width}, {options.activation}"
         paths.append(depth_figure(decays, depths, limits, name, folder / "depths.png"))
         (folder / "depths.json").write_text(
-            json.dumps(_plain([dataclasses.asdict(one) for one in (*decays, *depths)]), indent=1)
+            json.dumps(
+                _plain([*map(dataclasses.asdict, decays), *map(dataclasses.asdict, depths)]),
+                indent=1,
+            )
             + "\n"
         )
         paths.append(folder / "depths.json")

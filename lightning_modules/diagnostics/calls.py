@@ -91,6 +91,11 @@ def examples(inputs: Inputs) -> int:
     return len(first)
 
 
+def noise_generator(seed: int) -> torch.Generator:
+    """A generator of probes: another stream than that of a caller who drew inputs by this seed."""
+    return torch.Generator().manual_seed((seed + 0x9E3779B97F4A7C15) % 2**63)
+
+
 def scalar_loss(output: Any, labels: Tensor | None, loss: Loss | None = None) -> Tensor:
     """The scalar whose gradient is measured.
 
@@ -113,8 +118,7 @@ def scalar_loss(output: Any, labels: Tensor | None, loss: Loss | None = None) ->
             f"Labels {tuple(labels.shape)} and output {tuple(main.shape)} are no classification; "
             "pass a loss, or no labels."
         )
-    generator = torch.Generator().manual_seed(0)
-    probe = torch.randn(main.shape[1:], generator=generator, dtype=torch.float64)
+    probe = torch.randn(main.shape[1:], generator=noise_generator(0), dtype=torch.float64)
     probe = (probe / max(1, probe.numel()) ** 0.5).to(main)
     projection: Tensor = (main * probe).sum() / len(main)
     return projection

@@ -8,7 +8,13 @@ import torch
 from torch import Tensor, nn
 
 from initializers.branches import residual_branches
-from lightning_modules.diagnostics.calls import Inputs, call, changed, on_device
+from lightning_modules.diagnostics.calls import (
+    Inputs,
+    call,
+    changed,
+    noise_generator,
+    on_device,
+)
 from lightning_modules.diagnostics.forward_mode import dual, dual_level, undual
 from lightning_modules.diagnostics.rows import Diagnosis, Gap, Row
 from lightning_modules.diagnostics.sites import Site, watched
@@ -76,7 +82,7 @@ def _between(
     )
     single = {site for site in sites if len(sources[site]) == 1}
     squares: dict[Site, list[Tensor]] = {site: [] for site in single}
-    generator = torch.Generator().manual_seed(seed)
+    generator = noise_generator(seed)
 
     def fresh(x: Tensor) -> Tensor:
         if not x.is_floating_point():

@@ -5,7 +5,15 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from lightning_modules.diagnostics.calls import Inputs, call, changed, examples, on_device, tensors
+from lightning_modules.diagnostics.calls import (
+    Inputs,
+    call,
+    changed,
+    examples,
+    noise_generator,
+    on_device,
+    tensors,
+)
 from lightning_modules.diagnostics.rows import Diagnosis, Row
 from lightning_modules.diagnostics.sites import Site, watched
 from lightning_modules.diagnostics.undisturbed import calibrated
@@ -40,7 +48,7 @@ def measure_correlation(
     count = examples(inputs)
     if not any(each.is_floating_point() for each in tensors(inputs)):
         raise ValueError("Two inputs of known correlation need floating-point inputs.")
-    generator = torch.Generator().manual_seed(seed)
+    generator = noise_generator(seed)
     pairs = changed(inputs, lambda x: torch.cat((x, _partner(x, start, generator))))
     first = next(each for each in tensors(pairs) if each.is_floating_point())
     rows = [Row("input", "network", 0, "correlation", _cosine(first, count))]

@@ -9,7 +9,10 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from lightning_modules.diagnostics.calls import main_tensor
+from lightning_modules.diagnostics.calls import (
+    main_tensor,
+    noise_generator,
+)
 from lightning_modules.diagnostics.forward_mode import dual, dual_level, undual
 from lightning_modules.diagnostics.rows import Diagnosis, Row
 from lightning_modules.diagnostics.undisturbed import calibrated
@@ -117,7 +120,7 @@ def _exact(run: Run, x: Tensor, outputs: int) -> dict[str, Tensor]:
 def _iterative(
     run: Run, x: Tensor, outputs: int, iterations: int, probes: int, seed: int
 ) -> dict[str, Tensor]:
-    generator = torch.Generator().manual_seed(seed)
+    generator = noise_generator(seed)
 
     def draw(*shape: int) -> Tensor:
         return torch.randn(shape, generator=generator, dtype=torch.float64).to(x)
@@ -150,4 +153,5 @@ def _iterative(
 
 
 def _unit(v: Tensor) -> Tensor:
-    return v / v.norm(dim=1, keepdim=True).clamp_min(torch.finfo(v.dtype).tiny)
+    norms: Tensor = v.norm(dim=1, keepdim=True)
+    return v / norms.clamp_min(torch.finfo(v.dtype).tiny)

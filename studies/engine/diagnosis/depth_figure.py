@@ -5,9 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from studies.engine.diagnosis.depths import Decay, TrainableDepth
+from studies.engine.diagnosis.depths import START, Decay, TrainableDepth
 from studies.engine.diagnosis.style import figure, look, save
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 
 def depth_figure(
@@ -26,7 +30,12 @@ def depth_figure(
         gradients, correlations, trainable = drawn.subplots(1, 3)
         for number, decay in enumerate(decays):
             colour, marker = look(number)
-            style = {"color": colour, "marker": marker, "markersize": 4, "linestyle": ""}
+            style: dict[str, Any] = {
+                "color": colour,
+                "marker": marker,
+                "markersize": 4,
+                "linestyle": "",
+            }
             dashes = ("-", "--", ":")[number % 3]
             count = len(decay.gradients)
             shown = sorted({round(low * (count / low) ** (k / 24)) for k in range(25)})
@@ -53,7 +62,7 @@ def depth_figure(
         gradients.set_title("Gradient²: first over last layer")
         gradients.text(high, math.exp(6.0), "e⁶ ", ha="right", va="bottom", color="#444444")
         gradients.text(high, math.exp(-6.0), "e⁻⁶ ", ha="right", va="top", color="#444444")
-        correlations.set_title("1 - correlation of two inputs")
+        correlations.set_title(f"1 - correlation of two inputs (first {1 - START:.1f})")
         trainable.set_title("Trainable depth: six e-fold depths")
         trainable.set_yscale("log")
         trainable.set_ylim(low * 0.9, high * 1.1)
@@ -66,24 +75,16 @@ def depth_figure(
 
 
 def _trainable_points(
-    ax: object, number: int, label: str, depths: Sequence[TrainableDepth], limits: tuple[int, int]
+    ax: Axes, number: int, label: str, depths: Sequence[TrainableDepth], limits: tuple[int, int]
 ) -> None:
-    from matplotlib.axes import Axes
-
-    assert isinstance(ax, Axes)
     colour, marker = look(number)
-    own = [one for one in depths if one.label == label]
-    for one in own:
-        for value in one.measured:
-            ax.plot(
-                [one.scale], [min(value, limits[1])], color=colour, marker=marker, markersize=4.5,
-                linestyle="",
-            )  # fmt: skip
-    known = [one for one in own if one.predicted is not None]
-    values = [min(one.predicted or 0.0, 1e6) for one in known]
-    ax.plot(
-        [one.scale for one in known], values, color=colour, linestyle=("-", "--", ":")[number % 3]
-    )
+    own = next(one for one in depths if one.label == label)
+    style: dict[str, Any] = {"color": colour, "marker": marker, "markersize": 4.5, "linestyle": ""}
+    for scale, value in own.measured:
+        ax.plot([scale], [min(value, limits[1])], **style)
+    scales = [scale for scale, _ in own.predicted]
+    values = [min(value, 1e6) for _, value in own.predicted]
+    ax.plot(scales, values, color=colour, linestyle=("-", "--", ":")[number % 3])
     ax.plot([], [], color=colour, marker=marker, label=label)
 
 

@@ -101,18 +101,24 @@ def measure_all(network: str, specs: Sequence[str], batch: Batch, seeds: int) ->
     """
     initializers = [get_initializer(spec) for spec in specs]
     shape = tuple(batch.inputs.shape[1:])
-    found = []
+    found: list[Measured] = []
+    refused: dict[str, str] = {}
     for spec, initializer in zip(specs, initializers, strict=True):
         net = build_network(network, input_shape=shape, num_classes=batch.num_classes)
         diagnoses = []
         for seed in range(seeds):
-            data = (batch.inputs, batch.labels)
-            needy = "data" in initializer.requirements()
-            initializer(net, seed=seed, batch=data if needy else None)
+            try:
+                initializer(net, seed=seed, batch=(batch.inputs, batch.labels))
+            except ValueError as error:
+                refused[spec] = str(error)
+                break
             diagnoses.append(diagnose(net, batch.inputs, batch.labels, seed=seed))
-        predictions, reason = _predictions(net, initializer, batch.inputs)
-        found.append(Measured(spec, initializer, tuple(diagnoses), predictions, reason))
-    return found
+        else:
+            predictions, reason = _predictions(net, initializer, batch.inputs)
+            found.append(Measured(spec, initializer, tuple(diagnoses), predictions, reason))
+    if not found:
+        raise ValueError(next(iter(refused.values())))
+    return found, refused
 
 
 def _predictions(

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
+from lightning_modules.diagnostics import Gap
 from studies.engine.diagnosis.measuring import Measured
 from studies.engine.diagnosis.outcomes import Outcome
 
@@ -99,12 +100,14 @@ def _number(value: float | None) -> str:
 
 
 def gaps_text(measured: Sequence[Measured], most: int = 6) -> str:
-    """What was not measured or predicted, a line each; equal ones once."""
-    lines: Mapping[str, None] = dict.fromkeys(
-        [f"{one.label}: no theory: {one.reason}" for one in measured if one.reason]
-        + [str(gap) for one in measured for gap in one.everything.gaps]
-    )
-    shown = list(lines)[:most]
+    """What was not measured or predicted: a line per kind, with the first layer and its reason."""
+    lines = [f"{one.label}: no theory: {one.reason}" for one in measured if one.reason]
+    kinds: dict[str, dict[str, Gap]] = {}
+    for gap in (gap for one in measured for gap in one.everything.gaps):
+        kinds.setdefault(gap.statistic, {}).setdefault(gap.layer, gap)
+    for gaps in kinds.values():
+        first, more = next(iter(gaps.values())), len(gaps) - 1
+        lines.append(str(first) + (f" Likewise of {more} more." if more else ""))
     if len(lines) > most:
-        shown.append(f"... and {len(lines) - most} more: see diagnostics.json")
-    return "\n".join(shown)
+        lines[most:] = [f"... and {len(lines) - most} more: see diagnostics.json"]
+    return "\n".join(lines)
