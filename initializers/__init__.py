@@ -10,6 +10,7 @@ True
 """
 
 from initializers import registry as _registry  # noqa: F401  (fills the catalogue)
+from initializers.asymmetric import AsymmetricBinary, AsymmetricConstant, AsymmetricLogNormal
 from initializers.base import Initializer
 from initializers.batch import Batch
 from initializers.bayesian import BayesKalman
@@ -56,6 +57,7 @@ from initializers.isometry import (
 from initializers.lookup import get_initializer
 from initializers.lsuv import LSUV
 from initializers.masks import Masked
+from initializers.means import BetaMeans, TwoPointMeans
 from initializers.metainit import MetaInit
 from initializers.mimetic import Mimetic
 from initializers.mup import MuP
@@ -85,8 +87,12 @@ from initializers.weight_norm_data import WeightNormData
 __all__ = [
     "GAIN_NAMES",
     "LSUV",
+    "AsymmetricBinary",
+    "AsymmetricConstant",
+    "AsymmetricLogNormal",
     "Batch",
     "BayesKalman",
+    "BetaMeans",
     "Branch",
     "Constant",
     "DataBayesKalman",
@@ -129,6 +135,7 @@ __all__ = [
     "Ternary",
     "TorchDefault",
     "Transform",
+    "TwoPointMeans",
     "VarianceScaling",
     "WeightNormData",
     "WeightNormForward",

@@ -67,12 +67,12 @@ def create(name: str, options: Mapping[str, Any]) -> Any:
     Raises:
         ValueError: If the name or path is unknown, or an option is unknown or missing.
     """
-    target = _import(name) if ":" in name else _lookup(name)
+    target = import_path(name) if ":" in name else _lookup(name)
     if not callable(target) or _is_instance(target):
         if options:
             raise ValueError(f"{name} is a finished object and takes no options.")
         return target
-    _check_options(name, target, options)
+    check_options(name, target, options)
     return target(**options)
 
 
@@ -95,7 +95,12 @@ def _lookup(name: str) -> Factory:
     return _CATALOGUE[name]
 
 
-def _import(path: str) -> Any:
+def import_path(path: str) -> Any:
+    """Return what ``"package.module:Attribute"`` names.
+
+    Raises:
+        ValueError: If there is no such module or attribute.
+    """
     module_name, _, attributes = path.partition(":")
     if module_name in _CATALOGUE:
         raise ValueError(f"Option {attributes!r} of {module_name} must be written key=value.")
@@ -117,7 +122,8 @@ def _import(path: str) -> Any:
     return target
 
 
-def _check_options(name: str, target: Callable[..., Any], options: Mapping[str, Any]) -> None:
+def check_options(name: str, target: Callable[..., Any], options: Mapping[str, Any]) -> None:
+    """Raise ValueError if ``target`` takes other options than these."""
     signature = inspect.signature(target).parameters
     if any(p.kind is inspect.Parameter.VAR_KEYWORD for p in signature.values()):
         return

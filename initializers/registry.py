@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from initializers.asymmetric import AsymmetricBinary, AsymmetricConstant, AsymmetricLogNormal
 from initializers.bayesian import BayesKalman
 from initializers.bayesian_data import DataBayesKalman
 from initializers.blog import blog_he, blog_random, blog_xavier, blog_xavier_both, blog_zero
@@ -27,6 +28,7 @@ from initializers.isometry import (
 )
 from initializers.lsuv import LSUV
 from initializers.masks import Masked
+from initializers.means import BetaMeans, TwoPointMeans
 from initializers.metainit import MetaInit
 from initializers.mimetic import Mimetic
 from initializers.mup import MuP
@@ -108,6 +110,13 @@ ENTRIES: tuple[tuple[str, Factory], ...] = (
     ("orthogonal_submatrix", orthogonal_submatrix),
     ("ternary_submatrix", ternary_submatrix),
     ("delta_orthogonal", DeltaOrthogonal),
+    ("asymmetric_binary", AsymmetricBinary),
+    ("asymmetric_constant", AsymmetricConstant),
+    ("asymmetric_log_normal", AsymmetricLogNormal),
+    ("two_point_means", TwoPointMeans),
+    ("critical_means", TwoPointMeans.critical),
+    ("beta_means", BetaMeans),
+    ("uniform_means", BetaMeans.uniform),
 )
 
 for _name, _factory in ENTRIES:

@@ -1,6 +1,7 @@
 """LightningModules into which an initialiser is injected, and the networks they train."""
 
 from lightning_modules.classifier import Classifier
+from lightning_modules.methods import TrainingMethod, get_method, method_names
 from lightning_modules.networks import build_network, network_names
 from lightning_modules.optimization import OPTIMIZERS, SCHEDULES, Optimization
 from lightning_modules.stacked_classifier import Member, StackedClassifier
@@ -16,8 +17,11 @@ __all__ = [
     "StackedBatches",
     "StackedClassifier",
     "StackedData",
+    "TrainingMethod",
     "WholeEpoch",
     "WholeEpochClassifier",
     "build_network",
+    "get_method",
+    "method_names",
     "network_names",
 ]

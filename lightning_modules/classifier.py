@@ -17,6 +17,7 @@ from lightning_modules.averaging import copies_of
 from lightning_modules.first_batch import first_batch
 from lightning_modules.loss_sums import LossSums
 from lightning_modules.memory_format import in_channels_last, use_channels_last
+from lightning_modules.methods import Applied, TrainingMethod, get_method
 from lightning_modules.networks import build_network, plain_spec
 from lightning_modules.optimization import Optimization
 
@@ -34,7 +35,7 @@ class Classifier(pl.LightningModule):
     Logged once an epoch: train_loss, train_accuracy, val_loss, val_accuracy; by `Trainer.test`:
     test_loss and test_accuracy. Accuracies are fractions in [0, 1], losses mean nats per example;
     the training figures are averages over the epoch's batches while the weights move. `history`
-    holds the same figures as a list with one dict per epoch.
+    holds the same figures as a list with one dict per epoch, and those of a training method.
 
     A non-finite loss sets `diverged`, and training stops at the end of that epoch.
 
@@ -51,10 +52,14 @@ class Classifier(pl.LightningModule):
         channels_last: hold images and filters with the channel as innermost dimension while
             training, which many devices convolve faster.
         fused: see `Optimization.build_optimizer`.
+        method: what is trained instead of the weights that the initialiser sets: name, spec
+            ("supermask"), mapping, import path or `methods.TrainingMethod`; None trains the
+            weights.
 
     Attributes:
         tested: test_loss and test_accuracy of the last test, to all digits.
         record: what the initialiser did (`InitRecord`), once it has run in this process.
+        applied: the network under its training method (`methods.Applied`), if it has one.
 
     Raises:
         ValueError: an unknown name or a value outside its range.
@@ -82,6 +87,7 @@ class Classifier(pl.LightningModule):
         num_classes: int | None = None,
         channels_last: bool = False,
         fused: bool = True,
+        method: Spec | TrainingMethod | None = None,
     ) -> None:
         super().__init__()
         self.channels_last = channels_last
@@ -99,6 +105,8 @@ class Classifier(pl.LightningModule):
             gradient_clip=gradient_clip,
         )
         self.initializer = get_initializer(initializer)
+        self.method = None if method is None else get_method(method)
+        self.applied: Applied | None = None
         self.seed = seed
         self.record: InitRecord | None = None
         self.history: list[dict[str, float]] = []
@@ -113,6 +121,7 @@ class Classifier(pl.LightningModule):
                 "initializer": self.initializer.to_dict(),
                 **self.optimization.to_dict(),
                 "seed": seed,
+                **({} if self.method is None else {"method": self.method.to_dict()}),
             },
             logger=False,
         )
@@ -136,9 +145,10 @@ class Classifier(pl.LightningModule):
                     "input_shape and num_classes to the Trainer, or give both to Classifier."
                 )
             self._build(tuple(shape), int(classes))
-        # In training the optimiser's hook initialises: by then a checkpoint has been restored.
-        if not self._initialized and stage != "fit":
-            self.initialize()
+        # In training the optimiser's hook initialises: by then a checkpoint has been restored. What
+        # a method trains has to be there before: strategies and checkpoints look for it.
+        if not self._initialized and (stage != "fit" or self.method is not None):
+            self.initialize(self._first_batch() if stage == "fit" else None)
 
     def initialize(self, batch: Batch | None = None) -> InitRecord:
         """Set the network's parameters by the injected initialiser; returns its record.
@@ -155,9 +165,16 @@ class Classifier(pl.LightningModule):
         """
         if self.network is None:
             raise ValueError("Classifier: give input_shape and num_classes, or attach data first.")
+        if self.applied is not None:
+            self.applied.release()
         self.record = self.initializer(self.network, seed=self.seed, batch=batch)
+        self._apply_method()
         self._initialized = True
         return self.record
+
+    def _apply_method(self) -> None:
+        if self.method is not None and self.network is not None:
+            self.applied = self.method.apply(self.network, seed=self.seed)
 
     def adopt(self, record: InitRecord | None) -> None:
         """Take the weights as they are for initialised; `record` says by what."""
@@ -198,6 +215,8 @@ class Classifier(pl.LightningModule):
         if self.network is None:
             shape, classes = saved["shape"] or ((), 0)
             self._build(tuple(shape), classes)
+        if self.applied is None:
+            self._apply_method()
         self.history = list(saved["history"])
         self.diverged = bool(saved["diverged"])
         self._initialized = True
@@ -221,9 +240,12 @@ class Classifier(pl.LightningModule):
             use_channels_last(self.network)
         # Lightning's learning-rate finder leaves its answer in the hyperparameters.
         self.optimization = replace(self.optimization, lr=float(self.hparams["lr"]))
-        optimizer = self.optimization.build_optimizer(
-            self.parameters(), self._factors(), fused=self.fused
-        )
+        if self.applied is None:
+            optimizer = self.optimization.build_optimizer(
+                self.parameters(), self._factors(), fused=self.fused
+            )
+        else:
+            optimizer = self.applied.build_optimizer(self.optimization)
         if self.optimization.is_constant:
             return optimizer
         scheduler = self.optimization.build_scheduler(optimizer, *self._steps())
@@ -256,10 +278,13 @@ class Classifier(pl.LightningModule):
     def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
         """Loss of one batch of (n, *input_shape) inputs and (n,) int64 labels."""
         x, y = batch
+        if self.applied is not None:
+            self.applied.at(self.current_epoch, batch_idx)
         logits = self(x)
         loss = self.optimization.loss(logits, y)
         self._count(loss, logits, y, batch_idx)
-        return loss
+        penalty = None if self.applied is None else self.applied.penalty()
+        return loss if penalty is None else loss + penalty
 
     def _count(self, loss: Tensor, logits: Tensor, y: Tensor, batch_idx: int) -> None:
         copies = 1
@@ -288,6 +313,8 @@ class Classifier(pl.LightningModule):
         correct = self._reduce(torch.stack(self._correct).sum().double())
         loss, count = self._train.total(self._reduce)
         figures = {"train_loss": loss / count, "train_accuracy": correct.item() / count}
+        if self.applied is not None:
+            figures |= self.applied.metrics()
         self._publish(figures)
         figures |= self._measured
         self.history.append(figures)
@@ -309,7 +336,7 @@ class Classifier(pl.LightningModule):
 
     def on_validation_epoch_start(self) -> None:
         """Start the sums of a validation pass."""
-        self._sums = LossSums()
+        self._start_evaluation()
 
     def validation_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
         """Add one validation batch to val_loss and val_accuracy."""
@@ -322,7 +349,7 @@ class Classifier(pl.LightningModule):
 
     def on_test_epoch_start(self) -> None:
         """Start the sums of a test pass."""
-        self._sums = LossSums()
+        self._start_evaluation()
 
     def test_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
         """Add one test batch to test_loss and test_accuracy."""
@@ -338,18 +365,31 @@ class Classifier(pl.LightningModule):
         x = batch[0] if isinstance(batch, list | tuple) else batch
         return torch.softmax(self(x), dim=1)
 
+    def _start_evaluation(self) -> None:
+        self._sums = LossSums()
+        views = () if self.applied is None else self.applied.views
+        self._viewed: dict[str, list[Tensor]] = {view: [] for view in views}
+
     def _evaluate(self, batch: tuple[Tensor, Tensor], metric: Any) -> None:
         x, y = batch
         logits = self(x)
         metric.update(logits, y)
         self._sums.add(nn.functional.cross_entropy(logits, y), len(y))
+        for view, correct in self._viewed.items():
+            assert self.applied is not None
+            with self.applied.viewed_as(view):
+                correct.append((self(x).argmax(dim=1) == y).sum())
 
     def _figures(self, stage: str, metric: Any) -> dict[str, float]:
         loss, count = self._sums.total(self._reduce)
         # The metric is a fraction of whole examples in float32: give it all its digits.
         accuracy = round(metric.compute().item() * count) / count
         metric.reset()
-        return {f"{stage}_loss": loss / count, f"{stage}_accuracy": accuracy}
+        figures = {f"{stage}_loss": loss / count, f"{stage}_accuracy": accuracy}
+        for view, correct in self._viewed.items():
+            total = self._reduce(torch.stack(correct).sum().double()).item()
+            figures[f"{stage}_accuracy_{view}"] = total / count
+        return figures
 
 
 def _plain(network: Spec | nn.Module | None) -> str | dict[str, Any] | None:

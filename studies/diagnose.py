@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, NoReturn
 from studies.engine.cli import command_line, parse, run_main
 from studies.engine.diagnosis.options import DiagnoseOptions
 from studies.engine.errors import UserError
+from studies.engine.options import RecipeOptions
 from studies.engine.processes import prepare_environment
 
 if TYPE_CHECKING:
@@ -54,7 +55,8 @@ def diagnose_network(options: DiagnoseOptions) -> int:
     from studies.engine.records import tracking_config
 
     started = time.monotonic()
-    config = tracking_config(options)
+    where = RecipeOptions(tracking_uri=options.tracking_uri, experiment=options.experiment)
+    config = tracking_config(where)
     folder = _folder(options)
     measured, refused = _measured(options)
     title = f"{options.network} on {options.data}"

@@ -49,7 +49,7 @@ def main(argv: Sequence[str], prog: str = "python -m studies run") -> NoReturn:
 
 def _run(argv: list[str], prog: str) -> int:
     mine, rest = split(argv)
-    options = _parser(prog).parse_args(mine)
+    options = parser(prog).parse_args(mine)
     command = [sys.executable, *program(rest, options.accelerator)]
     devices, nodes = (_count(flag, getattr(options, flag)) for flag in ("devices", "num_nodes"))
     if devices == nodes == 1:
@@ -58,7 +58,7 @@ def _run(argv: list[str], prog: str) -> int:
         return subprocess.call(command) if os.name == "nt" else os.execv(command[0], command)
     from studies.engine.launch import Hosts, start_team
 
-    hosts = Hosts() if nodes == 1 else Hosts(nodes, *_meeting(options, os.environ))
+    hosts = Hosts() if nodes == 1 else Hosts(nodes, *meeting(options, os.environ))
     return start_team(command, devices, hosts, name=prog)
 
 
@@ -136,8 +136,9 @@ class _Parser(argparse.ArgumentParser):
         raise UserError(f"{message[:1].upper()}{message[1:]} (see {self.prog} --help)")
 
 
-def _parser(prog: str) -> argparse.ArgumentParser:
-    parser = _Parser(
+def parser(prog: str) -> argparse.ArgumentParser:
+    """Reads the launcher's own options, as `split` found them."""
+    own = _Parser(
         prog=prog,
         usage=f"{prog} [options] [-m MODULE | FILE] [arguments of the program]",
         description="Start a program once per device, under torch's elastic launcher.",
@@ -146,8 +147,8 @@ def _parser(prog: str) -> argparse.ArgumentParser:
         allow_abbrev=False,
     )
     for name, text in _OPTIONS.items():
-        parser.add_argument(name, help=text)
-    return parser
+        own.add_argument(name, help=text)
+    return own
 
 
 def _count(name: str, text: str | None) -> int:
@@ -161,8 +162,12 @@ def _number(name: str, text: str | None, low: int) -> int:
     return int(text)
 
 
-def _meeting(options: argparse.Namespace, environ: Mapping[str, str]) -> tuple[int, str, int]:
-    """This host's number, and address and port of host 0: as given, or as SLURM says."""
+def meeting(options: argparse.Namespace, environ: Mapping[str, str]) -> tuple[int, str, int]:
+    """This host's number, and address and port of host 0: as given, or as SLURM says.
+
+    Raises:
+        UserError: neither was given nor can be known.
+    """
     slurm = "SLURM_NODEID" in environ
     rank, address, port = options.node_rank, options.main_address, options.main_port
     if not slurm and (rank is None or address is None):

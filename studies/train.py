@@ -1,6 +1,7 @@
 """Train one network from one initialisation.
 
     python -m studies.train --data mnist --network conv4 --initializer ternary:density=0.1
+    python -m studies.train --data mnist --method free_pruning
 
 Leaves a checkpoint that `Classifier.load_from_checkpoint` reads, the result as JSON and a run in
 MLflow, and prints the test accuracy.
@@ -8,6 +9,7 @@ MLflow, and prints the test accuracy.
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Sequence
 from typing import Any, NoReturn
@@ -52,7 +54,7 @@ def train_one(options: TrainOptions) -> int:
         tracking_config,
     )
     from studies.engine.run import Arm, Environment, Run
-    from studies.engine.tracking import TrackingError, environment_tags, ui_command
+    from studies.engine.tracking import environment_tags, ui_command
 
     if launched_world().size > 1:
         raise UserError(
@@ -70,16 +72,26 @@ def train_one(options: TrainOptions) -> int:
 
     from datamodules.errors import DataError
     from initializers import get_initializer
+    from lightning_modules import get_method
     from studies.engine import worker
     from studies.engine.inspection import inspect
 
     worker.use_one_thread()
     try:
-        initializer = get_initializer(_spec(options.initializer)).to_dict()
-        inspect(recipe, environment, [initializer])
+        arm = Arm(options.initializer, get_initializer(_spec(options.initializer)).to_dict())
+        if options.method is not None:
+            method = get_method(_spec(options.method, "method"))
+            arm = dataclasses.replace(
+                arm,
+                label=f"{options.initializer} {options.method}",
+                overrides=method.paper_optimization() if options.lr is None else {},
+                method=method.to_dict(),
+            )
+        methods = [] if arm.method is None else [arm.method]
+        inspect(recipe, environment, [arm.initializer], methods)
     except (DataError, ValueError, TypeError) as error:
         raise UserError(str(error)) from error
-    run = Run(recipe, Arm(options.initializer, initializer), options.seed, test=True)
+    run = Run(recipe, arm, options.seed, test=True)
     folder = Path(options.output) / run.key
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -87,7 +99,7 @@ def train_one(options: TrainOptions) -> int:
         raise UserError(
             f"The output folder {folder} cannot be written: {error.strerror}."
         ) from None
-    tracker = open_tracker(config, "train", "Single trainings")
+    tracker = open_tracker(config, "train", folder, "Single trainings")
     checkpoint = folder / "model.ckpt"
     result = worker.run_one(run, environment, checkpoint, quiet=options.quiet)
     (folder / "result.json").write_text(json.dumps(result.to_dict(), indent=1) + "\n")
@@ -98,16 +110,13 @@ def train_one(options: TrainOptions) -> int:
             "command": command_line("studies.train", options),
             "data_fingerprint": result.data["fingerprint"],
         }
-        name = f"{options.initializer} {recipe.network} {recipe.data} seed {run.seed}"
-        try:
-            recorded = tracker.log_single(run.key, name, **run_record(run, result, tags))
-            tracker.log_dict(recorded, dict(result.initialization), "initialization.json")
-            tracker.log_artifact_file(recorded, folder / "result.json")
-            tracker.log_artifact_file(recorded, checkpoint)
-            lost = tracker.close().message
-        except TrackingError as error:
-            lost = f"the run is not in MLflow: {error}"
-    print(f"{options.initializer} on {recipe.data} with {recipe.network}, seed {options.seed}:")
+        name = f"{arm.label} {recipe.network} {recipe.data} seed {run.seed}"
+        recorded = tracker.log_single(run.key, name, **run_record(run, result, tags))
+        tracker.log_dict(recorded, dict(result.initialization), "initialization.json")
+        tracker.log_artifact_file(recorded, folder / "result.json")
+        tracker.log_artifact_file(recorded, checkpoint)
+        lost = tracker.close().message
+    print(f"{arm.label} on {recipe.data} with {recipe.network}, seed {options.seed}:")
     if result.status == "diverged":
         print(f"diverged in epoch {len(result.history)}: the loss is not finite")
     else:
@@ -123,14 +132,14 @@ def train_one(options: TrainOptions) -> int:
     return 0
 
 
-def _spec(text: str) -> str | dict[str, Any]:
-    """An initialiser as typed: a spec string, or a mapping in JSON."""
+def _spec(text: str, option: str = "initializer") -> str | dict[str, Any]:
+    """An initialiser or method as typed: a spec string, or a mapping in JSON."""
     if not text.lstrip().startswith("{"):
         return text
     try:
         return dict(json.loads(text))
     except ValueError as error:
-        raise UserError(f"--initializer {text} is no valid JSON: {error}.") from error
+        raise UserError(f"--{option} {text} is no valid JSON: {error}.") from error
 
 
 if __name__ == "__main__":

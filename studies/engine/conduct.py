@@ -76,10 +76,11 @@ def conduct(study: Study, options: StudyOptions) -> int:
         # The workers end first, so that what is still to be recorded does not keep them training.
         with recorder, session:
             table, sentence, paths = _lead(session, recorder, options, finished=finished)
-    print(_heading(plan, workers) if finished else "", end="")
-    print(f"\n{table}\n\n{sentence}\n")
-    print(_closing(plan, session.trained, time.monotonic() - started, paths))
-    print(recorder.closing())
+        if finished:
+            print(_heading(plan, workers))
+        print(f"\n{table}\n\n{sentence}\n")
+        print(_closing(plan, session.trained, time.monotonic() - started, paths), flush=True)
+        print(recorder.closing(send=members.alone()))
     return 0
 
 

@@ -74,9 +74,10 @@ ALONE = Form()
 def gather(runs: Sequence[Run], form: Form, workers: int) -> list[list[Run]]:
     """Split runs into the groups that are trained together.
 
-    Runs of a group share everything but arm and learning rate, and the seed unless the form
-    allows to mix seeds. Groups are about equally large, and if possible their number is a multiple
-    of that of the workers, so that all end at the same time.
+    Runs with a training method are trained one by one. The others of a group share everything but
+    arm and learning rate, and the seed unless the form allows to mix seeds. Groups are about
+    equally large, and if possible their number is a multiple of that of the workers, so that all
+    end at the same time.
 
     Args:
         runs: what to train.
@@ -85,12 +86,12 @@ def gather(runs: Sequence[Run], form: Form, workers: int) -> list[list[Run]]:
     """
     if not form.stacked:
         return [[run] for run in runs]
+    groups = [[run] for run in runs if run.arm.method is not None]
     kinds: dict[str, list[Run]] = {}
-    for run in runs:
+    for run in (run for run in runs if run.arm.method is None):
         recipe = dataclasses.asdict(dataclasses.replace(run.effective_recipe, lr=1.0))
         seed = None if form.mixed_seeds else run.seed
         kinds.setdefault(content_hash([recipe, run.test, seed]), []).append(run)
-    groups = []
     for kind in kinds.values():
         # Neighbours with equal learning rates are updated by one kernel.
         ordered = sorted(kind, key=lambda run: (run.effective_recipe.lr, run.seed))

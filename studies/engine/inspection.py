@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -14,7 +15,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from datamodules import TensorDataModule
 from initializers import get_initializer
-from lightning_modules import Optimization, build_network
+from lightning_modules import Optimization, build_network, get_method
 from lightning_modules.first_batch import first_batch
 from studies.engine.data import check_batches, describe, load_data
 from studies.engine.run import Environment, Recipe
@@ -22,7 +23,10 @@ from studies.engine.trainer import make_trainer
 
 
 def inspect(
-    recipe: Recipe, environment: Environment, arms: Sequence[Mapping[str, Any]]
+    recipe: Recipe,
+    environment: Environment,
+    arms: Sequence[Mapping[str, Any]],
+    methods: Sequence[Mapping[str, Any]] = (),
 ) -> dict[str, Any]:
     """Load the data and build every part once, so that a mistake shows before any training.
 
@@ -30,6 +34,7 @@ def inspect(
         recipe: what will be trained.
         environment: where.
         arms: the initialisers, as plain data; each is applied to a fresh network.
+        methods: the training methods, as plain data; each is applied to an initialised network.
 
     With several devices, every process looks at its own files.
 
@@ -51,6 +56,8 @@ def inspect(
     batch = first_batch(data.train_dataloader()) if needy else None
     for initializer in initializers:
         initializer(network, seed=0, batch=batch)
+    for method in methods:
+        get_method(dict(method)).apply(copy.deepcopy(network), seed=0)
     fan_ins = [layer.fan_in for layer in get_initializer("he_normal")(network, seed=0).layers]
     rest = describe(data)["n_train"] % recipe.batch_size
     if rest == 1 and any(isinstance(layer, _BatchNorm) for layer in network.modules()):

@@ -113,6 +113,10 @@ class TrainOptions(RecipeOptions):
     """Options of `python -m studies.train`."""
 
     initializer: str = _option("he_normal", "initialiser: name, spec or pkg.mod:Class")
+    method: str | None = _option(
+        None, "training method: name, spec or pkg.mod:Class; without --lr it brings its paper's "
+        "optimiser settings (default: train the weights)"
+    )  # fmt: skip
     seed: int = _option(0, "seed of weights and batch order")
     output: str = _option("outputs/train", "folder of checkpoint and results")
 

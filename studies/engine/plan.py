@@ -87,7 +87,7 @@ class Plan:
             "search_seeds": len(self.search_seeds),
             "study_seed": self.study_seed,
             "tune_lr": self.families != self.study.families,
-            "families": [dataclasses.asdict(f) | {"space": _space(f)} for f in self.study.families],
+            "families": [_plain(family) for family in self.study.families],
             "arms": [arm.to_dict() for arm in self.study.arms],
         }
 
@@ -100,8 +100,12 @@ class Plan:
         return Run(self.recipe, arm, seed, test=True)
 
 
-def _space(family: Family) -> list[list[Any]]:
-    return [[p.name, p.low, p.high, p.start] for p in family.space]
+def _plain(family: Family) -> Plain:
+    space = [[p.name, p.low, p.high, p.start] for p in family.space]
+    plain = dataclasses.asdict(family) | {"space": space}
+    if family.method is None:  # the folders of studies without methods stay valid
+        del plain["method"]
+    return plain
 
 
 def make_plan(study: Study, options: StudyOptions) -> Plan:

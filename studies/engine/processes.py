@@ -15,6 +15,9 @@ _SETTINGS = {
     "MALLOC_MMAP_THRESHOLD_": str(2**30),
     "MALLOC_TRIM_THRESHOLD_": str(2**32),
     "MALLOC_TOP_PAD_": str(2**26),
+    # Processes that lose each other would write the stacks of torch's sockets over the sentence
+    # that says so.
+    "TORCH_CPP_LOG_LEVEL": "ERROR",
 }
 
 

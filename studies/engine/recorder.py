@@ -17,24 +17,33 @@ from studies.engine.records import (
     open_tracker,
     recipe_params,
     run_record,
-    start_study,
+    sentence,
     tracking_config,
 )
 from studies.engine.run import Arm, Result, Run, content_hash
 from studies.engine.search import Trial
+from studies.engine.secrets import mask
 from studies.engine.storage import Ledger
 from studies.engine.study import Family
-from studies.engine.tracking import Tracker, environment_tags, ui_command
+from studies.engine.tracking import Tracker, TrackingError, environment_tags, ui_command
+from studies.engine.tracking.destination import Destination
 
 if TYPE_CHECKING:
     from studies.engine.compare import Comparisons
+
+_LONG_S = 60.0  # for the store, when the results are there
+_SHORT_S = 5.0
 
 
 class Recorder:
     """Records one sitting of a study; a study that continues goes on in the same MLflow runs.
 
-    Use as a context manager: leaving it writes what is queued, and marks the study's run as
-    interrupted or failed if it was left by an exception.
+    Nothing is lost to a kill or to a store that is away: until the study is finished, the next
+    start records again whatever is in the ledger; from then on it is in the spool in the output
+    folder, which the next start sends, or `python -m studies.sync`.
+
+    Use as a context manager: leaving it by an exception marks the study's run as interrupted or
+    failed.
 
     Args:
         plan: the study's numbers.
@@ -54,7 +63,6 @@ class Recorder:
         self._config = tracking_config(options)
         self._tracker: Tracker | None = None
         self._study = ""
-        self._message: str | None = None
 
     def __enter__(self) -> Recorder:
         return self
@@ -62,20 +70,25 @@ class Recorder:
     def __exit__(self, kind: type[BaseException] | None, *rest: Any) -> None:
         if self._tracker is None:
             return
-        if kind is not None and self._study:
+        if kind is None:
+            self._tracker.keep()
+            return
+        if self._study:
             stopped = issubclass(kind, KeyboardInterrupt)
             self._tracker.finish(self._study, "interrupted" if stopped else "failed")
-        self._message = self._tracker.close(60.0 if kind is None else 5.0).message
+        self._tracker.close(_SHORT_S)
 
     def open(self) -> None:
         """Reach the store, so that a wrong address shows before anything is trained.
 
+        A store that is away now is no mistake: one line says that records are kept.
+
         Raises:
-            UserError: the store cannot be used.
+            UserError: the store cannot be used as it is.
         """
         if self._active:
-            study = self._plan.study
-            self._tracker = open_tracker(self._config, study.name, study.question)
+            study, folder = self._plan.study, self._plan.output
+            self._tracker = open_tracker(self._config, study.name, folder, study.question)
 
     def start(self, facts: Mapping[str, Any]) -> None:
         """Open the study's run and one run per arm of the confirmation."""
@@ -93,8 +106,7 @@ class Recorder:
             "network": plan.recipe.network,
             "data_fingerprint": facts["data"]["fingerprint"],
         }
-        self._study = start_study(
-            self._tracker,
+        self._study = self._tracker.start_study(
             known["study_id"],
             plan.title,
             params={
@@ -175,7 +187,13 @@ class Recorder:
         table: str,
         paths: Sequence[Path],
     ) -> None:
-        """Close the arms' runs with their summaries and the study's run with its verdict."""
+        """Close the arms' runs with their summaries and the study's run with its verdict.
+
+        Afterwards everything is in the store or in the spool: the study may count as finished.
+
+        Raises:
+            OSError: the spool cannot be written, and the store takes its time.
+        """
         if self._tracker is None:
             return
         for arm in arms:
@@ -199,7 +217,8 @@ class Recorder:
                 },
                 status="finished",
             )
-        self._mark_superseded({arm.label: _group(arm) for arm in arms})
+        groups = {arm.label: _group(arm) for arm in arms}
+        self._mark_superseded(groups)
         for path in paths:
             self._tracker.log_artifact_file(self._study, path)
         question = self._plan.study.question
@@ -207,6 +226,12 @@ class Recorder:
             self._study, f"**{question}**\n\n{sentence}\n\n```\n{table}\n```"
         )
         self._tracker.finish(self._study)
+        try:
+            self._tracker.keep()
+        except OSError:
+            if not self._tracker.flush(_LONG_S):
+                raise
+        self._ledger.remember("groups", groups)
 
     def _mark_superseded(self, groups: Mapping[str, str]) -> None:
         """Mark the runs of tuned arms that a longer search has replaced since the last time."""
@@ -218,12 +243,32 @@ class Recorder:
                     self._study, group, f"{label}, superseded", tags={"superseded": "true"},
                     status="finished",
                 )  # fmt: skip
-        self._ledger.remember("groups", dict(groups))
 
-    def closing(self) -> str:
-        """The last lines for the user: how to open the UI, and what could not be written."""
-        lines = [] if self._message is None else [f"warning: {self._message}"]
+    def closing(self, *, send: bool = True) -> str:
+        """Write what is queued; the last lines for the user: the UI, and what is not in MLflow.
+
+        Call it when the results have been shown: it waits for the store, for at most a minute.
+
+        Args:
+            send: whether to send what a spool holds where nothing was to be recorded; another
+                process that leads the study does so itself.
+        """
+        message = self._close() if send or self._tracker is not None else None
+        lines = [] if message is None else [f"warning: {message}"]
         return "\n".join([*lines, f"MLflow UI: {ui_command(self._config)}"])
+
+    def _close(self) -> str | None:
+        """Close the tracker, or, where nothing was to be recorded, send what a spool holds."""
+        if self._tracker is not None:
+            return self._tracker.close(_LONG_S).message
+        name, folder = self._config.experiment or self._plan.study.name, self._plan.output
+        if not Destination(self._config, mask(name)).spool_file(folder).exists():
+            return None
+        try:
+            left = Tracker.open(self._config, experiment=name, folder=folder)
+        except TrackingError as error:
+            return sentence(error)
+        return left.close(_LONG_S).message
 
     def _log_run(
         self, group: str, run: Run, result: Result, tags: Mapping[str, Any], status: str | None

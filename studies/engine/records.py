@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from typing import Any, Protocol
+from pathlib import Path
+from typing import Any
 
 from studies.engine.errors import UserError
+from studies.engine.options import RecipeOptions
 from studies.engine.run import Arm, Recipe, Result, Run
 from studies.engine.tracking import (
     Tracker,
@@ -16,19 +18,7 @@ from studies.engine.tracking import (
 )
 
 
-class TrackingOptions(Protocol):
-    """Options of a command that records in MLflow."""
-
-    @property
-    def tracking_uri(self) -> str | None:
-        """Where."""
-
-    @property
-    def experiment(self) -> str | None:
-        """Under what name."""
-
-
-def tracking_config(options: TrackingOptions) -> TrackingConfig:
+def tracking_config(options: RecipeOptions) -> TrackingConfig:
     """The tracking configuration of file, environment and options.
 
     Raises:
@@ -39,21 +29,32 @@ def tracking_config(options: TrackingOptions) -> TrackingConfig:
             tracking_uri=options.tracking_uri, experiment=options.experiment
         )
     except TrackingError as error:
-        raise UserError(_sentence(error)) from error
+        raise UserError(sentence(error)) from error
 
 
-def open_tracker(config: TrackingConfig, experiment: str, note: str | None = None) -> Tracker:
-    """Open the tracking store.
+def open_tracker(
+    config: TrackingConfig, experiment: str, folder: Path, note: str | None = None
+) -> Tracker:
+    """Open the tracking store; one that is away now is told to the user in one line.
+
+    Args:
+        config: where to record.
+        experiment: name of the experiment.
+        folder: existing folder that keeps what the store misses.
+        note: description of the experiment.
 
     Raises:
-        UserError: it cannot be reached or written.
+        UserError: the store cannot be used as it is.
     """
     try:
-        return Tracker.open(
-            config, experiment=experiment, primary_metric="test_accuracy", note=note
+        tracker = Tracker.open(
+            config, experiment=experiment, primary_metric="test_accuracy", note=note, folder=folder
         )
     except TrackingError as error:
-        raise UserError(_sentence(error)) from error
+        raise UserError(sentence(error)) from error
+    if tracker.notice is not None:
+        print(f"notice: {tracker.notice}", flush=True)
+    return tracker
 
 
 def run_record(
@@ -64,6 +65,7 @@ def run_record(
         "val_accuracy": result.val_accuracy,
         "test_accuracy": result.test_accuracy,
         "test_loss": result.test_loss,
+        **result.extra,
         "seconds": result.seconds,
     }
     return {
@@ -85,22 +87,10 @@ def run_record(
     }
 
 
-def start_study(tracker: Tracker, *args: Any, **kwargs: Any) -> str:
-    """`Tracker.start_study`.
-
-    Raises:
-        UserError: the store failed.
-    """
-    try:
-        return tracker.start_study(*args, **kwargs)
-    except TrackingError as error:
-        raise UserError(_sentence(error)) from error
-
-
 def arm_params(arm: Arm) -> dict[str, Any]:
-    """The initialiser's name and hyperparameters, as MLflow parameters."""
+    """The initialiser's and the method's names and hyperparameters, as MLflow parameters."""
     own = dict(arm.initializer)
-    return {"initializer": own.pop("name"), **own}
+    return {"initializer": own.pop("name"), **own, **arm.method_fields()}
 
 
 def recipe_params(run: Run) -> dict[str, Any]:
@@ -117,6 +107,7 @@ def milliseconds(seconds: float) -> int:
     return int(1000 * seconds)
 
 
-def _sentence(error: TrackingError) -> str:
+def sentence(error: TrackingError) -> str:
+    """A tracking error as a sentence."""
     text = str(error).rstrip(".")
     return f"{text[0].upper()}{text[1:]}."

@@ -28,9 +28,9 @@ def rehearse(plan: Plan, environment: Environment, workers: int, stack: int | No
     starts = [f.arm({p.name: p.start for p in f.space}) for f in plan.families]
     arms = (*plan.study.arms, *starts)
     with open_pool(1) as pool:
-        facts = call(
-            pool, tasks.inspect, plan.recipe, environment, [dict(a.initializer) for a in arms]
-        )
+        initializers = [dict(arm.initializer) for arm in arms]
+        methods = [arm.method for arm in arms if arm.method is not None]
+        facts = call(pool, tasks.inspect, plan.recipe, environment, initializers, methods)
         form = choose_form(pool, plan.recipe, environment, workers, stack)
         examples = facts["data"]["n_train"]
         # A user's own DataModule may not know how to take less than all.

@@ -66,21 +66,31 @@ class Arm:
         initializer: the initialiser as plain data: {"name": "ternary", "density": 0.1}.
         overrides: recipe fields that this arm sets for itself (a tuned learning rate).
         family: the family it stems from; the label itself for a fixed arm.
+        method: what is trained instead of the weights, as plain data: {"name": "supermask"}; None
+            trains the weights. See `lightning_modules.methods`.
     """
 
     label: str
     initializer: Mapping[str, Any]
     overrides: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     family: str = ""
+    method: Mapping[str, Any] | None = None
 
     def to_dict(self) -> Plain:
-        """Plain data."""
+        """Plain data; a method is in it only if there is one, as in a run's key."""
         return {
             "label": self.label,
             "initializer": dict(self.initializer),
             "overrides": dict(self.overrides),
             "family": self.family,
+            **({} if self.method is None else {"method": dict(self.method)}),
         }
+
+    def method_fields(self) -> Plain:
+        """The training method as "method" and "method.<hyperparameter>"; empty without one."""
+        own = dict(self.method or {})
+        name = {"method": own.pop("name")} if own else {}
+        return {**name, **{f"method.{field}": value for field, value in own.items()}}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -118,6 +128,8 @@ class Run:
             if field.default is dataclasses.MISSING or getattr(recipe, field.name) != field.default
         }
         content = {"recipe": changed, "initializer": dict(self.arm.initializer), "seed": self.seed}
+        if self.arm.method is not None:
+            content["method"] = dict(self.arm.method)
         if self.test:
             content["test"] = True
         return content_hash(content)
@@ -135,8 +147,10 @@ class Result:
         test_accuracy, test_loss: likewise on the test split; None where it was not opened.
         started: start time, seconds since the epoch.
         seconds: wall time of building, training and testing.
-        initialization: the initialiser's record as plain data.
+        initialization: the initialiser's record as plain data; under "method" a training method's
+            report on the trained layers.
         data: the data set's description, including its fingerprint.
+        extra: further final figures, such as a method's test_accuracy_sampled.
     """
 
     key: str
@@ -149,6 +163,7 @@ class Result:
     seconds: float
     initialization: Mapping[str, Any]
     data: Mapping[str, Any]
+    extra: Mapping[str, float] = dataclasses.field(default_factory=dict)
 
     def to_dict(self) -> Plain:
         """Plain data from which `Result.from_dict` makes an equal value."""

@@ -122,7 +122,8 @@ class Session:
         plan = self.plan
         starts = [f.arm({p.name: p.start for p in f.space}) for f in plan.families]
         arms = [dict(arm.initializer) for arm in (*plan.study.arms, *starts)]
-        facts = call(self._pool, tasks.inspect, plan.recipe, self._environment, arms)
+        methods = [arm.method for arm in (*plan.study.arms, *starts) if arm.method is not None]
+        facts = call(self._pool, tasks.inspect, plan.recipe, self._environment, arms, methods)
         if fresh:
             self.ledger.clear()
             known = None
@@ -132,12 +133,12 @@ class Session:
                 self._pool, plan.recipe, self._environment, self._workers, self._stack_limit
             )
             facts = {**facts, "form": form.to_dict()}
-            # Only now: a configuration that could not even start must not bind the folder.
-            bind_folder(plan.output, plan.identity())
             self.ledger.remember("facts", facts)
         else:
             self._check_unchanged(known, facts)
             facts = {**facts, "form": known["form"]}
+        # Only now: a configuration that could not even start must not bind the folder.
+        bind_folder(plan.output, plan.identity())
         self.form = self._bounded(Form(**facts["form"]))
         return facts
 

@@ -40,11 +40,13 @@ class Family:
         label: short name; the tuned arm is called "<label> (tuned)".
         initializer: its fixed part as plain data.
         space: what Optuna may choose.
+        method: training method of its arms as plain data, see `Arm`.
     """
 
     label: str
     initializer: Mapping[str, Any]
     space: tuple[Parameter, ...]
+    method: Mapping[str, Any] | None = None
 
     @property
     def tuned_label(self) -> str:
@@ -66,6 +68,7 @@ class Family:
             initializer={**self.initializer, **own},
             overrides=overrides,
             family=self.label,
+            method=self.method,
         )
 
 

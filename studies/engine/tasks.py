@@ -17,12 +17,15 @@ def run_group(runs: Sequence[Run], environment: Environment, form: Form) -> list
 
 
 def inspect(
-    recipe: Recipe, environment: Environment, arms: Sequence[Mapping[str, Any]]
+    recipe: Recipe,
+    environment: Environment,
+    arms: Sequence[Mapping[str, Any]],
+    methods: Sequence[Mapping[str, Any]] = (),
 ) -> dict[str, Any]:
     """See `studies.engine.inspection.inspect`."""
     from studies.engine import inspection
 
-    return inspection.inspect(recipe, environment, arms)
+    return inspection.inspect(recipe, environment, arms, methods)
 
 
 def calibrate(recipe: Recipe, environment: Environment, workers: int, stack: int | None) -> Form:

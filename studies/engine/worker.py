@@ -52,7 +52,7 @@ def use_one_thread() -> None:
 
 def run_group(runs: Sequence[Run], environment: Environment, form: Form) -> list[Result]:
     """Train runs that `studies.engine.forms.gather` put together; results in their order."""
-    single = [not form.stacked or _sets_rates(run) for run in runs]
+    single = [not form.stacked or _is_single(run) for run in runs]
     together = [run for run, alone in zip(runs, single, strict=True) if not alone]
     stacked = iter(run_stack(together, environment, form) if together else ())
     return [
@@ -61,9 +61,12 @@ def run_group(runs: Sequence[Run], environment: Environment, form: Form) -> list
     ]
 
 
-def _sets_rates(run: Run) -> bool:
-    """Whether the initialiser comes with learning rates, so that the run cannot be stacked."""
-    return get_initializer(dict(run.arm.initializer)).sets_rates()
+def _is_single(run: Run) -> bool:
+    """Whether a training method, or an initialiser that comes with learning rates, rules out
+    stacks.
+    """
+    initializer = get_initializer(dict(run.arm.initializer))
+    return run.arm.method is not None or initializer.sets_rates()
 
 
 def run_one(
@@ -98,6 +101,7 @@ def run_one(
         num_classes=data.num_classes,
         channels_last=form.channels_last,
         fused=form.fused,
+        method=run.arm.method,
     )
     saver = EpochCheckpoint(environment, [run], module)
     callbacks = [SeedDraws(run.seed), saver, *([] if quiet else [_EpochLines()])]
@@ -110,6 +114,8 @@ def run_one(
         if run.test and not module.diverged:
             trainer.test(module, data.test_dataloader(), verbose=False)
     (record,) = saver.records()
+    if module.applied is not None:
+        record["method"] = module.applied.report()
     result = _result(run, module.history, module.tested, record, describe(data), saver.times())
     saver.remove()
     # Trainer and module refer to each other; left to chance, their memory piles up.
@@ -173,8 +179,12 @@ def run_stack(runs: Sequence[Run], environment: Environment, form: Form) -> list
     return results
 
 
+_TESTED = ("test_loss", "test_accuracy")  # a result's own fields
+
+
 class SeedDraws(pl.Callback):
     """Seeds the global generator at the start of every epoch, from which dropout draws.
+
 
     The same numbers for every arm, others in each process, which has other examples; and the same
     numbers when a training continues from an epoch.
@@ -230,6 +240,7 @@ def _result(
         seconds=times[1],
         initialization=record,
         data=data,
+        extra={} if diverged else {name: tested[name] for name in tested if name not in _TESTED},
     )
 
 

@@ -9,7 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, Future
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -17,9 +17,13 @@ from studies.engine.world import World
 
 if TYPE_CHECKING:
     from studies.engine.link import Link, Order
+    from studies.engine.watch import Watch
 
-# So long a process that failed waits for process 0 to say so and to end.
-_LAST_SECONDS = 60.0
+# So long a process that failed waits for process 0 to say so and to end: a launcher that sees it
+# end first would not let process 0 finish. A process that lost the others leaves after a moment,
+# in which the launcher sees who was the first.
+_LAST_SECONDS = 50.0
+_MOMENT_SECONDS = 1.0
 
 
 class WorldPool(Executor):
@@ -67,6 +71,11 @@ class WorldPool(Executor):
         if wait and self._failure is None:
             self._thread.join()
 
+    def dismiss(self) -> None:
+        """Have the other processes end at once, whatever they do."""
+        with suppress(RuntimeError):  # the store is gone, and they have noticed
+            self._link.end()
+
     def _work(self) -> None:
         from studies.engine import tasks
 
@@ -111,7 +120,8 @@ def current_team() -> WorldPool | None:
 def leading(world: World) -> Iterator[WorldPool]:
     """Lead a world: within the block, trainings are carried out by all of its processes.
 
-    Leaving by an exception leaves the others waiting; they end when this process has ended.
+    Leaving by an exception leaves the others waiting, so that no launcher sees them end before this
+    process has put things in order; then `dismiss` them.
 
     Raises:
         UserError: the processes did not find each other.
@@ -120,11 +130,15 @@ def leading(world: World) -> Iterator[WorldPool]:
 
     pool = WorldPool(_joined(world, Link))
     _teams.append(pool)
-    try:
-        yield pool
-        pool.shutdown()
-    finally:
-        _teams.remove(pool)
+    yield pool
+    pool.shutdown()
+    _teams.remove(pool)
+
+
+def dismiss() -> None:
+    """Have the other processes end now: the last act of a process 0 that has failed."""
+    for pool in _teams:
+        pool.dismiss()
 
 
 def serve(world: World) -> int:
@@ -133,8 +147,8 @@ def serve(world: World) -> int:
     Ctrl-C reaches every process of a terminal; process 0 decides what happens.
 
     Returns:
-        The exit code: 0, or 1 if something failed, here or elsewhere. Nothing is printed: process
-        0 was told, and speaks.
+        The exit code, 0. If something failed, here or elsewhere, the process ends with code 1 and
+        prints nothing: process 0 was told, and speaks.
 
     Raises:
         UserError: the processes did not find each other.
@@ -145,15 +159,15 @@ def serve(world: World) -> int:
 
     link = _joined(world, Link)
     watch = Watch(link, lambda error: os._exit(1))
-    codes: queue.SimpleQueue[int] = queue.SimpleQueue()
-    thread = threading.Thread(target=lambda: codes.put(_follow(link, watch)), daemon=True)
+    thread = threading.Thread(target=_follow, args=(link, watch), name="training", daemon=True)
     thread.start()
     thread.join()
-    return codes.get()
+    return 0
 
 
-def _follow(link: Link, watch: Any) -> int:
+def _follow(link: Link, watch: Watch) -> None:
     from studies.engine import tasks
+    from studies.engine.link import is_lost
 
     tasks.use_one_thread()
     try:
@@ -165,9 +179,8 @@ def _follow(link: Link, watch: Any) -> int:
         link.close()
     except BaseException as error:
         link.report(error)
-        time.sleep(_LAST_SECONDS)
-        return 1
-    return 0
+        time.sleep(_MOMENT_SECONDS if is_lost(error) else _LAST_SECONDS)
+        os._exit(1)
 
 
 def _joined(world: World, link: Callable[[World], Link]) -> Link:

@@ -232,3 +232,31 @@ def test_batches_on_another_device():
     meta = Split(split.x.to("meta"), split.y.to("meta"))
     for loader in (ShuffledBatches(meta, 8), TensorBatches(meta, 8)):
         assert {(x.device.type, y.device.type) for x, y in loader} == {("meta", "meta")}
+
+
+@pytest.mark.parametrize("world_size", [2, 3, 4])
+def test_uneven_shares_are_each_example_once_or_every_process_the_whole(world_size):
+    n, size = 32, 10  # the last batch has two examples
+    whole = list(ShuffledBatches(numbered(n), size, seed=1))
+    loaders = [
+        ShuffledBatches(numbered(n), size, seed=1, uneven=True, rank=rank, world_size=world_size)
+        for rank in range(world_size)
+    ]
+    for index, (batch, *parts) in enumerate(zip(whole, *loaders, strict=True)):
+        shares = [y.tolist() for _, y in parts]
+        together = world_size > len(batch[1])
+        assert [each.copies(index) for each in loaders] == [
+            world_size if together else 1
+        ] * world_size
+        if together:
+            assert shares == [batch[1].tolist()] * world_size
+        else:
+            assert [label for share in shares for label in share] == batch[1].tolist()
+            assert max(map(len, shares)) - min(map(len, shares)) <= 1
+
+
+def test_copies_of_a_last_batch_that_cannot_be_divided():
+    loader = ShuffledBatches(numbered(15), 6, world_size=2)
+    assert [loader.copies(index) for index in range(3)] == [1, 1, 2]
+    alone = ShuffledBatches(numbered(15), 6)
+    assert [alone.copies(index) for index in range(3)] == [1, 1, 1]

@@ -34,10 +34,10 @@ from tests.studies.postgres import free_port
 class Unmarked(PatientStorage):
     """Shows trials without their ticket, as Optuna's contract wants to see them."""
 
-    def get_trial(self, trial_id: int) -> FrozenTrial:  # type: ignore[override]
+    def get_trial(self, trial_id: int) -> FrozenTrial:
         return _unmarked(super().get_trial(trial_id))
 
-    def get_all_trials(self, *args: Any, **kwargs: Any) -> list[FrozenTrial]:  # type: ignore[override]
+    def get_all_trials(self, *args: Any, **kwargs: Any) -> list[FrozenTrial]:
         return [_unmarked(trial) for trial in super().get_all_trials(*args, **kwargs)]
 
 

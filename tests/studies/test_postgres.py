@@ -11,7 +11,7 @@ from pathlib import Path
 
 import optuna
 import pytest
-from optuna.distributions import FloatDistribution
+from optuna.distributions import BaseDistribution, FloatDistribution
 from optuna.trial import TrialState
 
 from studies.engine.errors import UserError
@@ -51,7 +51,7 @@ def test_a_study_survives_a_restart_of_the_server(
     cluster: Cluster, study_url: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     study = open_study(open_storage(study_url, tmp_path), "restart")
-    space = {"x": FloatDistribution(0.0, 1.0)}
+    space: dict[str, BaseDistribution] = {"x": FloatDistribution(0.0, 1.0)}
     first = study.ask(space)
     study.tell(first, 0.5)
     second = study.ask(space)

@@ -13,6 +13,8 @@ from studies.engine.diagnosis.style import figure, look, save
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+Style = dict[str, Any]
+
 
 def depth_figure(
     decays: Sequence[Decay],
@@ -79,7 +81,7 @@ def _trainable_points(
 ) -> None:
     colour, marker = look(number)
     own = next(one for one in depths if one.label == label)
-    style: dict[str, Any] = {"color": colour, "marker": marker, "markersize": 4.5, "linestyle": ""}
+    style: Style = {"color": colour, "marker": marker, "markersize": 4.5, "linestyle": ""}
     for scale, value in own.measured:
         ax.plot([scale], [min(value, limits[1])], **style)
     scales = [scale for scale, _ in own.predicted]

@@ -34,7 +34,7 @@ class Decay:
         label: the initialiser.
         gradients: squared gradient norm at each layer over that at the last one, mean over seeds
             of the logarithm; index 0 is the first layer.
-        correlations: correlation of two inputs that start at `START`, at each layer, mean over seeds.
+        correlations: at each layer, of two inputs that start at `START`; mean over seeds.
         predicted_gradients: the theory's, or empty.
         predicted_correlations: the theory's, or empty.
     """

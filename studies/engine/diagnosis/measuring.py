@@ -93,11 +93,17 @@ def batch_of(options: DiagnoseOptions) -> Batch:
     return Batch(x, y, options.num_classes)
 
 
-def measure_all(network: str, specs: Sequence[str], batch: Batch, seeds: int) -> list[Measured]:
+def measure_all(
+    network: str, specs: Sequence[str], batch: Batch, seeds: int
+) -> tuple[list[Measured], dict[str, str]]:
     """Measure a network under each initialiser and seed.
 
+    Returns:
+        What was measured, and by label the reasons of initialisers that cannot handle the network.
+
     Raises:
-        ValueError, TypeError: a network or initialiser that cannot be built, or do not fit.
+        ValueError, TypeError: a network or initialiser that cannot be built, or not one initialiser
+            that can handle the network.
     """
     initializers = [get_initializer(spec) for spec in specs]
     shape = tuple(batch.inputs.shape[1:])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import dataclasses
 import json
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ def run_row(run: Run, result: Result, *, study: str, stage: str, trial: int | No
     """One line of the tidy table.
 
     Accuracies are fractions; train_* and val_* are of the last epoch. Hyperparameters of the
-    initialiser stand in columns "initializer.<name>".
+    initialiser stand in columns "initializer.<name>", of a training method in "method.<name>".
     """
     recipe = run.effective_recipe
     last = result.history[-1]
@@ -33,6 +34,7 @@ def run_row(run: Run, result: Result, *, study: str, stage: str, trial: int | No
         "status": result.status,
         "initializer": initializer.pop("name"),
         **{f"initializer.{name}": value for name, value in initializer.items()},
+        **run.arm.method_fields(),
         **{
             field.name: value
             for field in dataclasses.fields(recipe)
@@ -45,6 +47,7 @@ def run_row(run: Run, result: Result, *, study: str, stage: str, trial: int | No
         "val_accuracy": result.val_accuracy,
         "test_loss": result.test_loss,
         "test_accuracy": result.test_accuracy,
+        **result.extra,
         "seconds": round(result.seconds, 4),
         "key": result.key,
     }
@@ -58,7 +61,8 @@ def write_results(
     paths = (folder / "runs.csv", folder / "results.json", folder / "table.txt")
     texts = ("", json.dumps(results, indent=1) + "\n", table + "\n")
     for path, text in zip(paths, texts, strict=True):
-        temporary = path.with_suffix(path.suffix + ".part")
+        # Several processes may end one study at the same moment.
+        temporary = path.with_suffix(f"{path.suffix}.{os.getpid()}.part")
         with temporary.open("w", newline="") as file:
             if path.suffix == ".csv":
                 writer = csv.DictWriter(file, columns, restval="")

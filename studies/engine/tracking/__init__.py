@@ -6,9 +6,9 @@ Importing this package is light; MLflow is imported by `Tracker.open`.
 from studies.engine.tracking.config import TrackingConfig, load_tracking_config
 from studies.engine.tracking.environment import environment_tags
 from studies.engine.tracking.errors import TrackingError
+from studies.engine.tracking.summary import TrackingSummary
 from studies.engine.tracking.tracker import Tracker
 from studies.engine.tracking.ui import ui_command
-from studies.engine.tracking.writer import TrackingSummary
 
 __all__ = [
     "Tracker",

@@ -1,6 +1,7 @@
 """What is written about one study, group or run."""
 
 import re
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -18,6 +19,7 @@ STATUSES: Mapping[str, str] = {
     "diverged": "FINISHED",
     "pruned": "KILLED",
     "interrupted": "KILLED",
+    "superseded": "KILLED",
     "failed": "FAILED",
 }
 
@@ -35,11 +37,13 @@ class Record:
         metrics: Final metrics.
         history: Per epoch a dict of metrics.
         status: One of `STATUSES`.
-        start_ms: Start, milliseconds since 1970; None: now.
-        end_ms: End, milliseconds since 1970; None: now.
+        start_ms: Start, milliseconds since 1970; None: `time_ms`.
+        end_ms: End, milliseconds since 1970; None: `time_ms`.
+        time_ms: When the record was made; it may be written much later.
 
     Raises:
         ValueError: An unknown status.
+        TypeError, ValueError: A metric is not a number.
 
     Source: derived.
     """
@@ -52,12 +56,29 @@ class Record:
     status: str = "finished"
     start_ms: int | None = None
     end_ms: int | None = None
+    time_ms: int = field(default_factory=lambda: now_ms(), compare=False)
 
     def __post_init__(self) -> None:
         check_status(self.status)
-        for name in ("params", "tags", "metrics"):
+        for name in ("params", "tags"):
             object.__setattr__(self, name, dict(getattr(self, name)))
-        object.__setattr__(self, "history", tuple(dict(epoch) for epoch in self.history))
+        object.__setattr__(self, "metrics", _floats(self.metrics))
+        object.__setattr__(self, "history", tuple(_floats(epoch) for epoch in self.history))
+
+    @property
+    def times(self) -> tuple[int, int]:
+        """Start and end in milliseconds since 1970, the end not before the start if not given."""
+        start = self.time_ms if self.start_ms is None else self.start_ms
+        return start, max(start, self.time_ms) if self.end_ms is None else self.end_ms
+
+
+def now_ms() -> int:
+    """The time in whole milliseconds since 1970."""
+    return time.time_ns() // 1_000_000
+
+
+def _floats(numbers: Numbers) -> dict[str, float]:
+    return {name: float(value) for name, value in numbers.items()}
 
 
 def check_status(status: str) -> None:

@@ -1,38 +1,19 @@
 """Studies, groups and runs as nested MLflow runs, each written once."""
 
-import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING
 
-from studies.engine.tracking.bulk import bulk_store, write_run
-from studies.engine.tracking.fields import (
-    PARAM_LIMIT,
-    TAG_LIMIT,
-    metric_points,
-    text_fields,
-)
-from studies.engine.tracking.records import STATUSES, Record
+from studies.engine.tracking.catalogue import PARENT_TAG, Catalogue, Known
+from studies.engine.tracking.entries import Entries
+from studies.engine.tracking.records import Record
+from studies.engine.tracking.store import store_file
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
-    from mlflow.entities import Run
 
-PARENT_TAG = "mlflow.parentRunId"
-NAME_TAG = "mlflow.runName"
 NOTE_TAG = "mlflow.note.content"
-
-
-@dataclass
-class _Known:
-    """What the store holds of one run."""
-
-    run_id: str
-    status: str  # MLflow's
-    params: dict[str, str]
-    tags: dict[str, str]
-    metrics: dict[str, float]
 
 
 class RunStore:
@@ -40,7 +21,8 @@ class RunStore:
 
     Nesting is by the tag `mlflow.parentRunId`. Further tags identify what is there already:
     `kind` (study, group or run), `study_id`, `group_id`, `run_key`, and on all below a study
-    `study_run`, the MLflow id of the study's run.
+    `study_run`, the MLflow id of the study's run. Every method may be repeated, whatever became
+    of the call before; after a failure `forget` must be called.
 
     Args:
         client: The client.
@@ -59,191 +41,146 @@ class RunStore:
         lock: Callable[[], AbstractContextManager[None]],
     ) -> None:
         self._client = client
-        self._database = bulk_store(client)
-        self._experiment_id = experiment_id
-        self._tags = tags
+        self._entries = Entries(client, experiment_id, tags)
         self._lock = lock
-        # parent's MLflow id -> child's id (a group id or a run key) -> what is known of it
-        self._children: dict[str, dict[str, _Known]] = {}
-        self._loaded: set[str] = set()
+        self._catalogue = Catalogue(client, experiment_id)
 
-    def study(self, study_id: str, record: Record, fresh: bool) -> str:
-        """Return the MLflow id of the study's run: the newest one there, reopened, or a new one."""
-        with self._lock():
-            found = None if fresh else self._find(f"tags.study_id = '{study_id}'", "study")
-            if found is None:
-                tags = {"kind": "study", "study_id": study_id}
-                known = self._create(record, tags)
-                self._loaded.add(known.run_id)
-                return known.run_id
-        known = _known(found)
-        self._load(known.run_id)
-        self._update(known, record)
-        return known.run_id
+    def forget(self) -> None:
+        """Look again at what the store holds before anything else is written."""
+        self._catalogue.forget()
 
-    def group(self, parent_id: str, group_id: str, record: Record) -> bool:
-        """Write or update a trial or an arm; False if nothing was new."""
-        self._load(parent_id)
-        known, created = self._group(parent_id, group_id, record)
-        return True if created else self._update(known, record)
-
-    def run(self, parent_id: str, group_id: str, key: str, record: Record) -> bool:
-        """Write one run under its group; False if it is there already."""
-        self._load(parent_id)
-        group, _ = self._group(parent_id, group_id, Record(group_id, status="running"))
-        children = self._children.setdefault(group.run_id, {})
-        known = children.get(key)
-        if known is not None:
-            if known.status != "RUNNING":
-                return False
-            # A process was killed while it wrote this record.
-            self._client.delete_run(known.run_id)
-        tags = {"kind": "run", "run_key": key, "study_run": parent_id, PARENT_TAG: group.run_id}
-        children[key] = self._create(record, tags)
+    def answers(self) -> bool:
+        """Ask the store something small; raises what it raises."""
+        self._client.search_experiments(max_results=1)
         return True
 
-    def single(self, key: str, record: Record) -> str:
-        """Write one finished training that belongs to no study; return its MLflow id."""
-        return self._create(record, {"kind": "run", "run_key": key}).run_id
+    def study(self, study_id: str, record: Record, late: bool = False) -> bool:
+        """Open or reopen the run of a study; `late`: unless it was written later than this."""
+        known, created = self._root(study_id, record)
+        if created or (late and known.ended_after(record.time_ms)):
+            return created
+        return self._entries.update(known, record)
 
-    def finish(self, run_id: str, status: str) -> None:
-        """Close a run with one of our statuses, or reopen it with `running`."""
-        self._client.set_tag(run_id, "status", status)
-        self._set_status(run_id, status)
+    def group(self, study_id: str, group_id: str, record: Record, late: bool = False) -> bool:
+        """Write or update a trial or an arm; False if nothing was new."""
+        known, created = self._group(study_id, group_id, record)
+        if created or (late and known.ended_after(record.time_ms)):
+            return created
+        return self._entries.update(known, record)
 
-    def resolve(self, parent_id: str, target: str | None) -> str:
-        """Return the MLflow id of a group of the study, or of the study's run for None."""
-        if target is None:
-            return parent_id
-        self._load(parent_id)
-        group, _ = self._group(parent_id, target, Record(target, status="running"))
-        return group.run_id
+    def run(self, study_id: str, group_id: str, key: str, record: Record) -> bool:
+        """Write one run under its group; False if it is there already."""
+        group, _ = self._group(study_id, group_id, _placeholder(group_id, record))
+        siblings = self._catalogue.children(group.run_id)
+        known = siblings.get(key)
+        if known is not None:
+            return self._entries.complete(known, record)
+        root_id = group.tags[PARENT_TAG]
+        tags = {"kind": "run", "run_key": key, "study_run": root_id, PARENT_TAG: group.run_id}
+        siblings[key] = self._entries.create(record, tags)
+        return True
 
-    def _group(self, parent_id: str, group_id: str, record: Record) -> tuple[_Known, bool]:
-        """Return a group and whether it was created by this call."""
-        children = self._children.setdefault(parent_id, {})
-        if group_id in children:
-            return children[group_id], False
+    def single(self, own_id: str, key: str, record: Record) -> bool:
+        """Write one finished training that belongs to no study; False if it is there already."""
+        known = self._catalogue.root(own_id)
+        if known is not None:
+            return self._entries.complete(known, record)
+        tags = {"kind": "run", "run_key": key, "study_id": own_id}
+        self._catalogue.add_root(own_id, self._entries.create(record, tags))
+        return True
+
+    def end(
+        self,
+        study_id: str,
+        status: str,
+        time_ms: int,
+        *,
+        late: bool = False,
+        open_only: bool = False,
+    ) -> bool:
+        """Close a study's run and whatever is still open below it.
+
+        What a finished study has left open belongs to arms that a longer search has replaced.
+
+        Args:
+            study_id: The study; one that is not in the store is left so.
+            status: How it ended.
+            time_ms: When, milliseconds since 1970.
+            late: Leave a study alone that was ended later than this.
+            open_only: Leave the status of a study that has ended.
+        """
+        root = self._catalogue.root(study_id)
+        if root is None or (late and root.ended_after(time_ms)):
+            return False
+        closed = False
+        for group in self._catalogue.children(root.run_id).values():
+            for run in self._catalogue.children(group.run_id).values():
+                closed |= self._entries.close(run, "interrupted", time_ms)
+            rest = "superseded" if status == "finished" else "interrupted"
+            closed |= self._entries.close(group, rest, time_ms)
+        if not root.open and (open_only or root.tags.get("status") == status):
+            return closed
+        self._client.set_tag(root.run_id, "status", status)
+        self._entries.set_status(root, status, time_ms)
+        return True
+
+    def note(self, study_id: str, group_id: str | None, text: str) -> bool:
+        """Set the description of a study or group; False if it is there already."""
+        known = self._resolve(study_id, group_id)
+        if known.tags.get(NOTE_TAG) == text:
+            return False
+        self._client.set_tag(known.run_id, NOTE_TAG, text)
+        known.tags[NOTE_TAG] = text
+        return True
+
+    def text(self, study_id: str, group_id: str | None, text: str, file: str) -> bool:
+        """Store a text as an artefact of a study or group."""
+        self._client.log_text(self._resolve(study_id, group_id).run_id, text, file)
+        return True
+
+    def file(self, study_id: str, group_id: str | None, path: Path, folder: str | None) -> bool:
+        """Copy a file into the artefacts of a study or group."""
+        store_file(self._client, self._resolve(study_id, group_id).run_id, path, folder)
+        return True
+
+    def _resolve(self, study_id: str, group_id: str | None) -> Known:
+        if group_id is None:
+            return self._root(study_id, Record(study_id, status="running"))[0]
+        return self._group(study_id, group_id, Record(group_id, status="running"))[0]
+
+    def _root(self, study_id: str, record: Record) -> tuple[Known, bool]:
+        """Return a study's run and whether it was created by this call."""
+        known = self._catalogue.root(study_id)
+        if known is not None:
+            return known, False
         with self._lock():  # another process may have made it
-            found = self._find(
-                f"tags.study_run = '{parent_id}' and tags.group_id = '{group_id}'", "group"
-            )
+            known = self._catalogue.root(study_id)
+            if known is not None:
+                return known, False
+            created = self._entries.create(record, {"kind": "study", "study_id": study_id})
+            return self._catalogue.add_root(study_id, created), True
+
+    def _group(self, study_id: str, group_id: str, record: Record) -> tuple[Known, bool]:
+        """Return a group and whether it was created by this call."""
+        root, _ = self._root(study_id, _placeholder(study_id, record))
+        siblings = self._catalogue.children(root.run_id)
+        if group_id in siblings:
+            return siblings[group_id], False
+        with self._lock():
+            found = self._catalogue.find_group(root.run_id, group_id)
             if found is not None:
-                children[group_id] = _known(found)
-                return children[group_id], False
+                siblings[group_id] = found
+                return found, False
             tags = {
                 "kind": "group",
                 "group_id": group_id,
-                "study_run": parent_id,
-                PARENT_TAG: parent_id,
+                "study_run": root.run_id,
+                PARENT_TAG: root.run_id,
             }
-            children[group_id] = self._create(record, tags)
-        return children[group_id], True
-
-    def _create(self, record: Record, own_tags: Mapping[str, str]) -> _Known:
-        now = time.time_ns() // 1_000_000
-        start = now if record.start_ms is None else record.start_ms
-        end = max(start, now) if record.end_ms is None else record.end_ms
-        points, notes = metric_points(record.history, record.metrics, start, end)
-        params = text_fields(record.params, PARAM_LIMIT)
-        tags = {**text_fields(self._tags, TAG_LIMIT), **_tags(record), **notes, **own_tags}
-        values = {point.key: point.value for point in points}
-        finished = record.status != "running"
-        # The client has its own ways with an empty name.
-        if finished and self._database is not None and tags[NAME_TAG]:
-            status = STATUSES[record.status]
-            run_id = write_run(
-                self._database, self._experiment_id, tags, params, points, status, start, end
-            )
-            return _Known(run_id, status, params, tags, values)
-        run_id = self._client.create_run(
-            self._experiment_id, start_time=start, tags=tags
-        ).info.run_id
-        known = _Known(run_id, "RUNNING", params, tags, values)
-        self._log(run_id, points, params, {})
-        if finished:
-            self._set_status(run_id, record.status, end)
-            known.status = STATUSES[record.status]
-        return known
-
-    def _update(self, known: _Known, record: Record) -> bool:
-        """Add what is new to a run that exists; False if nothing is."""
-        now = time.time_ns() // 1_000_000
-        points, notes = metric_points((), record.metrics, now, now)
-        points = [point for point in points if known.metrics.get(point.key) != point.value]
-        given = text_fields(record.params, PARAM_LIMIT)
-        params = {name: text for name, text in given.items() if name not in known.params}
-        given = {**_tags(record), **notes}
-        tags = {name: text for name, text in given.items() if known.tags.get(name) != text}
-        status = STATUSES[record.status]
-        if not (points or params or tags) and status == known.status:
-            return False
-        self._log(known.run_id, points, params, tags)
-        self._set_status(known.run_id, record.status, record.end_ms)
-        known.status = status
-        known.params.update(params)
-        known.tags.update(tags)
-        known.metrics.update({point.key: point.value for point in points})
-        return True
-
-    def _log(
-        self, run_id: str, points: list[Any], params: Mapping[str, str], tags: Mapping[str, str]
-    ) -> None:
-        """Write everything in one call; the client splits it at 1000 metrics and 100 params."""
-        from mlflow.entities import Param, RunTag
-
-        self._client.log_batch(
-            run_id,
-            metrics=points,
-            params=[Param(name, text) for name, text in params.items()],
-            tags=[RunTag(name, text) for name, text in tags.items()],
-        )
-
-    def _set_status(self, run_id: str, status: str, end_ms: int | None = None) -> None:
-        if status == "running":
-            self._client.update_run(run_id, status="RUNNING")
-        else:
-            self._client.set_terminated(run_id, STATUSES[status], end_ms)
-
-    def _find(self, condition: str, kind: str) -> "Run | None":
-        """Return the newest run that fulfils the condition."""
-        found = self._client.search_runs(
-            [self._experiment_id],
-            filter_string=f"tags.kind = '{kind}' and {condition}",
-            max_results=1,
-            order_by=["attributes.start_time DESC"],
-        )
-        return found[0] if found else None
-
-    def _load(self, parent_id: str) -> None:
-        """Learn, once, what the store holds below a study."""
-        if parent_id in self._loaded:
-            return
-        for run in self._pages(f"tags.study_run = '{parent_id}'"):
-            tags = run.data.tags
-            own_id = tags.get("group_id") or tags.get("run_key", "")
-            self._children.setdefault(tags[PARENT_TAG], {})[own_id] = _known(run)
-        self._loaded.add(parent_id)
-
-    def _pages(self, condition: str) -> "Iterator[Run]":
-        token: str | None = None
-        while True:
-            page = self._client.search_runs(
-                [self._experiment_id], condition, max_results=1000, page_token=token
-            )
-            yield from page
-            token = page.token
-            if not token:
-                return
+            siblings[group_id] = self._entries.create(record, tags)
+        return siblings[group_id], True
 
 
-def _known(run: "Run") -> _Known:
-    return _Known(
-        run.info.run_id, run.info.status, run.data.params, run.data.tags, run.data.metrics
-    )
-
-
-def _tags(record: Record) -> dict[str, str]:
-    """Return the tags of a record; its name is one too, and so is our word for the status."""
-    own = {NAME_TAG: record.name, "status": record.status}
-    return text_fields({**record.tags, **own}, TAG_LIMIT)
+def _placeholder(name: str, record: Record) -> Record:
+    """What stands for a parent that was never recorded itself."""
+    return Record(name, status="running", start_ms=record.start_ms, time_ms=record.time_ms)

@@ -2,15 +2,17 @@
 
 import os
 import sqlite3
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from studies.engine.tracking.errors import TrackingError
+from studies.engine.tracking.errors import StoreAwayError, TrackingError, is_away
 
 _BUSY_TIMEOUT_S = 4
-_LOCK_TIMEOUT_S = 60.0
+_LOCK_TIMEOUT_S = 60.0  # in the background
+_START_LOCK_TIMEOUT_S = 10.0
 
 
 @contextmanager
@@ -18,7 +20,7 @@ def file_lock(file: Path | None) -> Iterator[None]:
     """Hold the lock `<file>.lock` of an SQLite store; without a file, hold nothing.
 
     Raises:
-        TrackingError: Another process held the lock for a minute.
+        StoreAwayError: Another process held the lock for a minute (10 s where a user waits).
 
     Source: derived.
     """
@@ -27,13 +29,14 @@ def file_lock(file: Path | None) -> Iterator[None]:
         return
     from filelock import FileLock, Timeout
 
-    lock = FileLock(f"{file}.lock", timeout=_LOCK_TIMEOUT_S)
+    waiting = threading.current_thread() is threading.main_thread()
+    timeout = _START_LOCK_TIMEOUT_S if waiting else _LOCK_TIMEOUT_S
+    lock = FileLock(f"{file}.lock", timeout=timeout)
     try:
         lock.acquire()
     except Timeout:
-        raise TrackingError(
-            f"another process has held {file}.lock for {_LOCK_TIMEOUT_S:.0f} s; "
-            "end it or remove that file"
+        raise StoreAwayError(
+            f"another process has held {file}.lock for {timeout:.0f} s; end it or remove that file"
         ) from None
     try:
         yield
@@ -48,6 +51,7 @@ def prepare_file(file: Path) -> None:
     write at twice the rate).
 
     Raises:
+        StoreAwayError: The file is locked, or the disk is full.
         TrackingError: The folder is missing or not writable, or the file is not an SQLite
             database of MLflow that can be written.
 
@@ -59,7 +63,8 @@ def prepare_file(file: Path) -> None:
         with (folder / f"{file.name}.lock").open("a"):
             pass
     except OSError as error:
-        raise TrackingError(
+        kind = StoreAwayError if is_away(error) else TrackingError
+        raise kind(
             f"the tracking store {file} cannot be made: {error.strerror or error}; name an "
             "existing, writable folder in the tracking URI"
         ) from None
@@ -75,7 +80,8 @@ def prepare_file(file: Path) -> None:
             with suppress(sqlite3.OperationalError):  # in use: the mode stays as it is
                 connection.execute("PRAGMA journal_mode=wal")
     except sqlite3.DatabaseError as error:
-        raise TrackingError(
+        kind = StoreAwayError if is_away(error) else TrackingError
+        raise kind(
             f"the tracking store {file} cannot be written ({error}); free it or name another "
             "file in the tracking URI"
         ) from None

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from studies.engine.secrets import mask
 from studies.engine.tracking.config import TrackingConfig
-from studies.engine.tracking.errors import TrackingError, reason
+from studies.engine.tracking.errors import StoreAwayError, TrackingError, is_away, reason
 from studies.engine.tracking.sqlite_file import create_file, file_lock, has_content, prepare_file
 
 if TYPE_CHECKING:
@@ -37,7 +37,8 @@ def open_client(config: TrackingConfig) -> "MlflowClient":
     and under a file lock (`<file>.lock`), so that any number of processes may start at once.
 
     Raises:
-        TrackingError: The store cannot be reached, written or understood; within about 5 s.
+        StoreAwayError: The store cannot be reached or is locked now; within about 5 s.
+        TrackingError: The store cannot be used as it is; likewise.
 
     Source: derived; MLflow 3.17 was measured.
     """
@@ -74,6 +75,7 @@ def open_experiment(
     """Return the id of the experiment with this name and these tags, created if missing.
 
     Raises:
+        StoreAwayError: The store went away.
         TrackingError: The experiment is in MLflow's trash, or the store failed.
 
     Source: derived.
@@ -89,7 +91,8 @@ def open_experiment(
                     client.set_experiment_tag(found.experiment_id, key, value)
             return str(found.experiment_id)
     except Exception as error:  # any error of any driver or server
-        raise TrackingError(
+        kind = StoreAwayError if is_away(error) else TrackingError
+        raise kind(
             f"the MLflow experiment {name!r} cannot be opened in {config.masked_uri}: "
             f"{reason(error)}"
         ) from None
@@ -146,7 +149,9 @@ def _quieten_environment() -> None:
     for name, value in {
         "MLFLOW_DISABLE_TELEMETRY": "true",
         "DO_NOT_TRACK": "true",
-        "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",  # 7 retries would take four minutes per call
+        # 7 retries would take four minutes per call, and a run that was created although the
+        # answer came too late would be created again.
+        "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
         "MLFLOW_HTTP_REQUEST_TIMEOUT": "15",
         "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
     }.items():
@@ -174,6 +179,5 @@ def _unusable(config: TrackingConfig, error: Exception) -> TrackingError:
             "upgrade <tracking URI>"
         )
     advice = "start the server, or " if config.is_server else ""
-    return TrackingError(
-        f"{store} cannot be used ({reason(error)}); {advice}correct the tracking URI"
-    )
+    kind = StoreAwayError if is_away(error) else TrackingError
+    return kind(f"{store} cannot be used ({reason(error)}); {advice}correct the tracking URI")

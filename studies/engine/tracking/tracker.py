@@ -1,55 +1,68 @@
 """The tracker: what a study calls to record itself in MLflow."""
 
-import json
-from collections.abc import Callable, Sequence
-from functools import partial
+import uuid
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import Self
 
 from studies.engine.secrets import mask
 from studies.engine.tracking.config import TrackingConfig
+from studies.engine.tracking.destination import Destination
+from studies.engine.tracking.documents import Documents
 from studies.engine.tracking.fields import TAG_LIMIT, cut
-from studies.engine.tracking.records import Fields, Numbers, Record, check_ids, check_status
-from studies.engine.tracking.runs import NOTE_TAG, RunStore
-from studies.engine.tracking.sqlite_file import file_lock
-from studies.engine.tracking.store import open_client, open_experiment, store_file
-from studies.engine.tracking.writer import BackgroundWriter, TrackingSummary
+from studies.engine.tracking.opening import open_writer
+from studies.engine.tracking.operations import (
+    EndStudy,
+    WriteGroup,
+    WriteRun,
+    WriteSingle,
+    WriteStudy,
+)
+from studies.engine.tracking.records import (
+    Fields,
+    Numbers,
+    Record,
+    check_ids,
+    check_status,
+    now_ms,
+)
+from studies.engine.tracking.runs import NOTE_TAG
+from studies.engine.tracking.summary import TrackingSummary
+from studies.engine.tracking.writer import BackgroundWriter
 
-if TYPE_CHECKING:
-    from mlflow import MlflowClient
 
-
-class Tracker:
+class Tracker(Documents):
     """Records a study, its groups (a trial or an arm each) and its runs (a seed each) in MLflow.
 
-    Made by `Tracker.open`. Only `open`, `start_study` and `log_single` wait for the store and
-    raise `TrackingError`; everything else is queued for one background thread, in order, and a
-    failure there is counted and told by `close`. Every text that is written is masked
+    Made by `Tracker.open`. Only `open` waits for the store and raises `TrackingError`; everything
+    else is queued for one background thread, in order. What the store cannot take now goes into
+    a spool and is sent later; `close` tells how much. Every text that is written is masked
     (`secrets.mask`) and cut, visibly, to MLflow's limits. What the store holds already is not
     written twice, so a study that continues simply logs everything again.
 
-    How a run ended is the tag `status`: running, finished, diverged, pruned, interrupted or
-    failed. MLflow's own status is RUNNING for running, FINISHED for finished and diverged (a
-    result), KILLED for pruned and interrupted, FAILED for failed.
+    How a run ended is the tag `status`: running, finished, diverged, pruned, interrupted,
+    superseded or failed. MLflow's own status is RUNNING for running, FINISHED for finished and
+    diverged (a result), KILLED for pruned, interrupted and superseded, FAILED for failed.
 
     No global state of MLflow is used (no active run, no default tracking URI); its telemetry and
     its log output are switched off. Use it from the process that opened it.
+
+    Attributes:
+        config: Where it records.
+        experiment: Name of the experiment.
+        notice: One sentence if the store is away or a spool was set aside; else None.
 
     Source: derived.
     """
 
     def __init__(
-        self, client: "MlflowClient", config: TrackingConfig, experiment_id: str, experiment: str
+        self, destination: Destination, writer: BackgroundWriter, notice: str | None
     ) -> None:
-        self.config = config
-        self.experiment_id = experiment_id
-        self.experiment = experiment
-        self._client = client
-        self._runs = RunStore(
-            client, experiment_id, config.tags, lambda: file_lock(config.database_file)
-        )
-        self._writer = BackgroundWriter()
+        super().__init__(writer)
+        self.config = destination.config
+        self.experiment = destination.experiment
+        self.notice = notice
 
     @classmethod
     def open(
@@ -60,6 +73,7 @@ class Tracker:
         primary_metric: str | None = None,
         greater_is_better: bool = True,
         note: str | None = None,
+        folder: Path | None = None,
     ) -> Self:
         """Open the store and the experiment, creating what is missing.
 
@@ -71,20 +85,25 @@ class Tracker:
             primary_metric: The metric that MLflow's charts show first.
             greater_is_better: Its direction.
             note: Markdown description of the experiment.
+            folder: Existing folder of the spool. What an earlier process left there is sent
+                first, and the runs that it left open are ended. None: no spool, so that a store
+                that is away is an error, and what it misses is lost.
 
         Raises:
-            TrackingError: The store cannot be reached, written or understood (within about 5 s),
-                or the experiment is in MLflow's trash.
+            TrackingError: The store cannot be used as it is (wrong credentials, not a store of
+                MLflow, not writable; within about 5 s), the experiment is in MLflow's trash,
+                another process is sending the spool, or there is none and the store is away.
+            OSError: The spool cannot be written.
         """
-        name = mask(config.experiment or experiment)
-        client = open_client(config)
         tags: dict[str, str] = {}
         if primary_metric is not None:
             tags["mlflow.experiment.primaryMetric.name"] = primary_metric
             tags["mlflow.experiment.primaryMetric.greaterIsBetter"] = str(greater_is_better)
         if note is not None:
             tags[NOTE_TAG] = cut(mask(note), TAG_LIMIT)
-        return cls(client, config, open_experiment(client, config, name, tags), name)
+        destination = Destination(config, mask(config.experiment or experiment), tags)
+        writer, notice = open_writer(destination, folder)
+        return cls(destination, writer, notice)
 
     def start_study(
         self,
@@ -94,9 +113,8 @@ class Tracker:
         params: Fields | None = None,
         tags: Fields | None = None,
         description: str | None = None,
-        fresh: bool = False,
     ) -> str:
-        """Return the MLflow run id of the study's parent run; waits for the store.
+        """Open the study's parent run, and return the id that the other methods take.
 
         Args:
             study_id: Stable id of the study with its configuration and output: the newest run
@@ -105,18 +123,17 @@ class Tracker:
             params: Parameters; on a reopened run those that are not there yet.
             tags: Tags; they replace those of a reopened run.
             description: Markdown.
-            fresh: Make a new run even if there is one.
 
         Raises:
             ValueError: An id with a quote, backslash or line break.
-            TrackingError: The store failed.
+            OSError: The spool cannot be written.
         """
         check_ids(study_id=study_id)
         note = {} if description is None else {NOTE_TAG: description}
         record = Record(name, params or {}, {**(tags or {}), **note}, status="running")
-        return self._writer.call(
-            f"the study {name!r}", partial(self._runs.study, study_id, record, fresh)
-        )
+        self._writer.sitting(study_id)
+        self._writer.submit(WriteStudy(study=study_id, record=record))
+        return study_id
 
     def log_group(
         self,
@@ -152,7 +169,7 @@ class Tracker:
         """
         check_ids(parent_id=parent_id, group_id=group_id)
         record = Record(name, params or {}, tags or {}, metrics or {}, (), status, start_ms, end_ms)
-        self._submit(f"group {name!r}", partial(self._runs.group, parent_id, group_id, record))
+        self._writer.submit(WriteGroup(study=parent_id, group=group_id, record=record))
 
     def log_run(
         self,
@@ -192,7 +209,7 @@ class Tracker:
         record = Record(
             name, params or {}, tags or {}, metrics or {}, history, status, start_ms, end_ms
         )
-        self._submit(f"run {name!r}", partial(self._runs.run, parent_id, group_id, key, record))
+        self._writer.submit(WriteRun(study=parent_id, group=group_id, key=key, record=record))
 
     def log_single(
         self,
@@ -207,91 +224,59 @@ class Tracker:
         start_ms: int | None = None,
         end_ms: int | None = None,
     ) -> str:
-        """Record one finished training that belongs to no study; waits for the store.
+        """Record one finished training that belongs to no study; every call makes a run.
 
-        Arguments as in `log_run`. Returns the MLflow run id, which the artefact methods take.
+        Arguments as in `log_run`. Returns an id, which the artefact methods take.
 
         Raises:
             ValueError: An unknown status, or a key with a quote, backslash or line break.
-            TrackingError: The store failed.
         """
         check_ids(run_key=key)
         record = Record(
             name, params or {}, tags or {}, metrics or {}, history, status, start_ms, end_ms
         )
-        return self._writer.call(f"run {name!r}", partial(self._runs.single, key, record))
-
-    def set_description(
-        self, parent_id: str, markdown: str, *, group_id: str | None = None
-    ) -> None:
-        """Set the description (markdown) of a study, or of one of its groups."""
-        text = cut(mask(markdown), TAG_LIMIT)
-
-        def write(run_id: str) -> None:
-            self._client.set_tag(run_id, NOTE_TAG, text)
-
-        self._on_run("the description", parent_id, group_id, write)
-
-    def log_text(
-        self, parent_id: str, text: str, file: str, *, group_id: str | None = None
-    ) -> None:
-        """Store text as the artefact `file` (`folder/name.md`) of a study, or of a group."""
-
-        def write(run_id: str) -> None:
-            self._client.log_text(run_id, mask(text), file)
-
-        self._on_run(f"the artefact {file!r}", parent_id, group_id, write)
-
-    def log_dict(
-        self, parent_id: str, data: object, file: str, *, group_id: str | None = None
-    ) -> None:
-        """Store plain data as the JSON artefact `file` of a study, or of a group.
-
-        Raises:
-            TypeError: The data are not plain.
-        """
-        text = json.dumps(data, indent=2, ensure_ascii=False)
-        self.log_text(parent_id, text, file, group_id=group_id)
-
-    def log_artifact_file(
-        self,
-        parent_id: str,
-        path: str | Path,
-        folder: str | None = None,
-        *,
-        group_id: str | None = None,
-    ) -> None:
-        """Copy a file into the artefacts of a study, or of a group, below `folder`.
-
-        The file is read by the background thread: leave it in place until `flush` or `close`.
-        Credentials in a text file (UTF-8) are masked in the copy.
-        """
-        file = Path(path)
-        self._on_run(
-            f"the artefact {file.name!r}",
-            parent_id,
-            group_id,
-            lambda run_id: store_file(self._client, run_id, file, folder),
-        )
+        own_id = uuid.uuid4().hex
+        self._writer.submit(WriteSingle(study=own_id, key=key, record=record))
+        return own_id
 
     def finish(self, parent_id: str, status: str = "finished") -> None:
-        """Close a study's run with the given status.
+        """Close a study's run, and whatever is still open below it.
+
+        Args:
+            parent_id: What `start_study` returned.
+            status: How it ended; see the class. What is open below a finished study is marked as
+                superseded, below any other as interrupted.
 
         Raises:
-            ValueError: An unknown status.
+            ValueError: An unknown status, or `running`.
         """
         check_ids(parent_id=parent_id)
         check_status(status)
-        self._submit("the end of the study", partial(self._runs.finish, parent_id, status))
+        if status == "running":
+            raise ValueError("a study that ends cannot have the status 'running'")
+        self._writer.submit(EndStudy(study=parent_id, status=status, time_ms=now_ms()))
+
+    def keep(self) -> None:
+        """Put what is not in the store into the spool, where a kill cannot reach it.
+
+        Raises:
+            OSError: The spool cannot be written.
+        """
+        self._writer.keep()
 
     def flush(self, timeout: float | None = None) -> bool:
-        """Wait until everything logged so far is written; False if `timeout` s did not do."""
+        """Wait until everything logged so far is written.
+
+        Returns:
+            False if `timeout` seconds did not do, or the store is away.
+        """
         return self._writer.flush(timeout)
 
     def close(self, timeout: float | None = 30.0) -> TrackingSummary:
         """Write what is queued, for at most `timeout` seconds, and report; closing twice is fine.
 
-        After a Ctrl-C pass a short timeout. What is then left counts as failed in the report.
+        A store that is away is tried once more; what it misses stays in the spool. After a Ctrl-C
+        pass a short timeout.
         """
         return self._writer.close(timeout)
 
@@ -305,12 +290,3 @@ class Tracker:
         traceback: TracebackType | None,
     ) -> None:
         self.close(30.0 if error is None else 5.0)
-
-    def _submit(self, what: str, job: Callable[[], object]) -> None:
-        self._writer.submit(mask(what), job)
-
-    def _on_run(
-        self, what: str, parent_id: str, group_id: str | None, write: Callable[[str], None]
-    ) -> None:
-        check_ids(parent_id=parent_id, group_id=group_id)
-        self._submit(what, lambda: write(self._runs.resolve(parent_id, group_id)))

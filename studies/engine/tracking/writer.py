@@ -1,158 +1,226 @@
-"""One background thread that does all writes in order, so that training never waits."""
+"""One background thread that writes everything in order, so that training never waits."""
 
 import threading
-from collections.abc import Callable
-from concurrent.futures import Future
-from dataclasses import dataclass, replace
-from queue import SimpleQueue
-from typing import TypeVar
+import time
+from collections import deque
+from dataclasses import replace
+from itertools import islice
 
-from studies.engine.tracking.errors import TrackingError, reason
+from studies.engine.tracking.errors import StoreAwayError, TrackingError, reason
+from studies.engine.tracking.operations import Operation
+from studies.engine.tracking.sender import RefusedError, Sender
+from studies.engine.tracking.spool import Spool
+from studies.engine.tracking.summary import TrackingSummary
 
-T = TypeVar("T")
-
-
-@dataclass(frozen=True)
-class _Job:
-    what: str
-    run: Callable[[], object]
-    counted: bool
-
-
-@dataclass(frozen=True)
-class TrackingSummary:
-    """What became of all records.
-
-    Attributes:
-        written: Records that are in the store.
-        present: Records skipped because the store had them already (a study run again).
-        failed: Records that are lost.
-        first_error: What went wrong first, without credentials; None if nothing did.
-
-    Source: derived.
-    """
-
-    written: int = 0
-    present: int = 0
-    failed: int = 0
-    first_error: str | None = None
-
-    @property
-    def message(self) -> str | None:
-        """One sentence for the user about lost records, or None."""
-        if not self.failed:
-            return None
-        total = self.written + self.present + self.failed
-        return (
-            f"{self.failed} of {total} tracking records could not be written to MLflow "
-            f"(first: {self.first_error}); the study's own results are complete"
-        )
+_FIRST_PAUSE_S = 2.0  # between two tries of a store that is away; doubled each time
+_LONGEST_PAUSE_S = 60.0
+_KEEP_EVERY_S = 1.0  # how long a record may be in memory alone while the store is away
+_STALL_S = 10.0  # closing gives up a store that takes longer over one record
 
 
 class BackgroundWriter:
-    """Runs jobs one after another on a daemon thread and remembers what failed.
+    """Sends operations one after another on a daemon thread.
 
-    A job is a callable without arguments that returns False when there was nothing to write.
-    Its exceptions never reach the thread that submitted it. This is the place where a local
-    spool can take over the failed jobs.
+    While the store is away, operations go into the spool, and the store is tried again from time
+    to time; nothing overtakes. What the spool holds already is sent first. Without a spool,
+    what cannot be written until `close` is lost, and counted.
+
+    Args:
+        sender: Carries operations to the store.
+        spool: Where operations are kept; the writer closes it.
 
     Source: derived.
     """
 
-    def __init__(self) -> None:
-        self._jobs: SimpleQueue[_Job | None] = SimpleQueue()
-        self._lock = threading.Lock()
-        self._summary = TrackingSummary()
-        self._waiting = 0  # records submitted but not done
-        self._closed = self._dropping = False
+    def __init__(self, sender: Sender, spool: Spool | None = None) -> None:
+        self._sender = sender
+        self._spool = spool
+        self._changed = threading.Condition()
+        # What is not sent, the first perhaps under way; the first `_kept` are in the spool.
+        self._pending = deque(spool.content.operations if spool else ())
+        self._kept = len(self._pending)
+        self._taken, self._done = len(self._pending), 0
+        self._away = self._gave_up = self._closing = self._stopped = False
+        self._progress = time.monotonic()
+        self._summary = TrackingSummary(spool=spool.file if spool else None)
         self._thread = threading.Thread(target=self._work, name="tracking", daemon=True)
         self._thread.start()
 
-    def submit(self, what: str, job: Callable[[], object]) -> None:
-        """Queue the writing of one record; `what` names it in the report of a failure.
+    def submit(self, operation: Operation) -> None:
+        """Queue an operation.
 
         Raises:
             TrackingError: The writer has been closed.
         """
-        with self._lock:
-            if self._closed:
-                raise TrackingError(f"{what} cannot be recorded: the tracker is closed")
-            self._waiting += 1
-            self._jobs.put(_Job(what, job, counted=True))
+        with self._changed:
+            if self._closing:
+                raise TrackingError(f"{operation.what} cannot be recorded: the tracker is closed")
+            self._pending.append(operation)
+            self._taken += 1
+            self._changed.notify_all()
 
-    def call(self, what: str, job: Callable[[], T]) -> T:
-        """Run a job on the thread, after those before it, and return its result.
+    def sitting(self, study_id: str) -> None:
+        """Note in the spool that this process records a study, so that its end is not forgotten.
 
         Raises:
-            TrackingError: The job failed, or the writer has been closed.
+            OSError: The spool cannot be written.
         """
-        future: Future[T] = Future()
+        with self._changed:
+            if self._spool is not None:
+                self._spool.sitting(study_id)
 
-        def run() -> None:
-            try:
-                future.set_result(job())
-            except Exception as error:  # raised again in the calling thread
-                future.set_exception(error)
+    def keep(self) -> None:
+        """Put everything that is not in the store into the spool; it is on disk afterwards.
 
-        with self._lock:
-            if self._closed:
-                raise TrackingError(f"{what} cannot be recorded: the tracker is closed")
-            self._jobs.put(_Job(what, run, counted=False))
-        error = future.exception()
-        if error is not None:
-            raise TrackingError(f"{what} cannot be recorded: {reason(error)}") from None
-        return future.result()
+        Raises:
+            OSError: The spool cannot be written.
+        """
+        with self._changed:
+            self._keep()
 
     def flush(self, timeout: float | None = None) -> bool:
-        """Wait until everything queued so far is done; False if `timeout` seconds did not do."""
-        done = threading.Event()
-        with self._lock:
-            if self._closed:
-                return not self._waiting
-            self._jobs.put(_Job("flush", done.set, counted=False))
-        return done.wait(timeout)
+        """Wait until everything queued so far is written.
 
-    def close(self, timeout: float | None = None) -> TrackingSummary:
-        """Finish what is queued within `timeout` seconds, drop the rest, and report.
-
-        Dropped records count as failed. Closing again returns the same report.
+        Returns:
+            False if `timeout` seconds did not do, or the store is away.
         """
-        with self._lock:
-            if not self._closed:
-                self._closed = True
-                self._jobs.put(None)
-        self._thread.join(timeout)
-        with self._lock:
-            if self._waiting:
-                self._dropping = True
-                self._count_failure(f"the store took longer than {timeout} s", self._waiting)
-                self._waiting = 0
-            return self._summary
+        with self._changed:
+            target = self._taken
+            self._changed.wait_for(lambda: self._done >= target or self._away, timeout)
+            return self._done >= target
+
+    def close(
+        self, timeout: float | None = None, stall: float | None = _STALL_S
+    ) -> TrackingSummary:
+        """Write what is queued, keep the rest, and report; closing again reports the same.
+
+        Args:
+            timeout: Seconds to write in; None sets no limit.
+            stall: Seconds to wait for any one record; None sets no limit.
+        """
+        with self._changed:
+            if self._closing:
+                return self._summary
+            self._closing = True
+            self._progress = time.monotonic()
+            self._changed.notify_all()
+            try:
+                self._wait_for_end(timeout, stall)
+            finally:
+                self._stop(timeout)
+        if not self._pending:
+            self._thread.join(1.0)
+        return self._summary
+
+    def _wait_for_end(self, timeout: float | None, stall: float | None) -> None:
+        began = time.monotonic()
+        while self._pending and not self._gave_up:
+            ends = [
+                start + limit - time.monotonic()
+                for start, limit in ((began, timeout), (self._progress, stall))
+                if limit is not None
+            ]
+            if ends and min(ends) <= 0:
+                break
+            self._changed.wait(min(ends) if ends else None)
+
+    def _stop(self, timeout: float | None) -> None:
+        """Keep what is left, and count it."""
+        self._stopped = True
+        left = len(self._pending)
+        if left and not self._summary.first_error:
+            self._note_error(f"the store took longer than {timeout:g} s" if timeout else "slow")
+        try:
+            self._keep()
+        except OSError as error:
+            self._note_error(f"{self._summary.first_error}; the spool: {reason(error)}", True)
+        waiting = self._kept if self._spool is not None else 0
+        self._summary = replace(
+            self._summary, waiting=waiting, failed=self._summary.failed + left - waiting
+        )
+        if self._spool is not None:
+            self._spool.close(remove=not self._summary.left)
+        self._changed.notify_all()
 
     def _work(self) -> None:
-        while (job := self._jobs.get()) is not None:
-            failure: str | None = None
-            result: object = None
+        pause = _FIRST_PAUSE_S
+        while (operation := self._next()) is not None:
+            written, refused = False, None
             try:
-                result = job.run()
-            except Exception as error:  # no failing store may end the thread
-                failure = f"{job.what}: {reason(error)}"
-            with self._lock:
-                if self._dropping:
+                written = self._sender.send(operation)
+            except StoreAwayError as error:
+                self._wait_for_store(str(error), pause)
+                pause = min(2 * pause, _LONGEST_PAUSE_S)
+                continue
+            except RefusedError as error:
+                refused = str(error)
+            pause = _FIRST_PAUSE_S
+            with self._changed:
+                if self._stopped:
                     return
-                if not job.counted:
-                    continue
-                self._waiting -= 1
-                if failure is not None:
-                    self._count_failure(failure)
-                elif result is False:
-                    self._summary = replace(self._summary, present=self._summary.present + 1)
-                else:
-                    self._summary = replace(self._summary, written=self._summary.written + 1)
+                self._finish(operation, written, refused)
 
-    def _count_failure(self, failure: str, count: int = 1) -> None:
-        """Add lost records to the summary; the caller holds the lock."""
-        first = self._summary.first_error or failure
-        self._summary = replace(
-            self._summary, failed=self._summary.failed + count, first_error=first
-        )
+    def _next(self) -> Operation | None:
+        """Wait for the next operation; None at the end."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._pending or self._closing)
+            return None if self._stopped or not self._pending else self._pending[0]
+
+    def _finish(self, operation: Operation, written: bool, refused: str | None) -> None:
+        """Take the first operation out of the queue and count it."""
+        if refused is not None:
+            self._note_error(refused)
+            name = "refused" if self._refuse(operation) else "failed"
+        else:
+            name = "written" if written else "present"
+        summary = self._summary
+        self._summary = replace(summary, **{name: getattr(summary, name) + 1})
+        if self._kept and self._spool is not None:
+            self._kept -= 1
+            try:
+                self._spool.sent(1)
+            except OSError as error:  # it will be sent once more
+                self._note_error(f"the spool: {reason(error)}")
+        self._pending.popleft()
+        self._done += 1
+        self._away = False
+        self._progress = time.monotonic()
+        self._changed.notify_all()
+
+    def _refuse(self, operation: Operation) -> bool:
+        """Keep a refused operation for the next process, if there is a place for it."""
+        if self._spool is None:
+            return False
+        try:
+            self._spool.refuse(operation)
+        except OSError:
+            return False
+        return True
+
+    def _wait_for_store(self, error: str, pause: float) -> None:
+        """Let some time pass before the next try; put into the spool what comes meanwhile."""
+        until = time.monotonic() + pause
+        with self._changed:
+            self._away = True
+            self._gave_up = self._closing
+            self._note_error(error)
+            self._changed.notify_all()
+            while not self._stopped and (self._gave_up or not self._closing):
+                try:
+                    self._keep()
+                except OSError as full:  # told at the end, if it is still so
+                    self._note_error(f"the spool: {reason(full)}")
+                left = until - time.monotonic()
+                if left <= 0 and not self._gave_up:
+                    return
+                self._changed.wait(min(max(left, 0.1), _KEEP_EVERY_S))
+
+    def _keep(self) -> None:
+        if self._spool is None:
+            return
+        self._spool.append(islice(self._pending, self._kept, None))
+        self._kept = len(self._pending)
+
+    def _note_error(self, error: str, anew: bool = False) -> None:
+        if anew or self._summary.first_error is None:
+            self._summary = replace(self._summary, first_error=error)

@@ -2,7 +2,6 @@
 
 import math
 import sqlite3
-from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -11,13 +10,14 @@ from mlflow import MlflowClient, MlflowException
 from mlflow.entities import Metric, Run
 
 from studies.engine.tracking import TrackingConfig, bulk
+from studies.engine.tracking.entries import Entries
 from studies.engine.tracking.records import Record
-from studies.engine.tracking.runs import RunStore
 from studies.engine.tracking.store import open_client, open_experiment
 
 # MLflow 3.17 uses what SQLAlchemy 2.1 deprecates.
 pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader:DeprecationWarning")
 
+OWN = {"kind": "run", "run_key": "key"}
 CURVES = [
     {"train_loss": 1 / (epoch + 1), "val_accuracy": math.sqrt(epoch) / 4} for epoch in range(10)
 ]
@@ -68,13 +68,13 @@ class Stores:
         self.client = open_client(config)
         self.experiment_id = open_experiment(self.client, config, "digits", {})
         self.bulk, self.calls = (
-            RunStore(self.client, self.experiment_id, config.tags, nullcontext) for _ in range(2)
+            Entries(self.client, self.experiment_id, config.tags) for _ in range(2)
         )
         assert self.bulk._database is not None
         self.calls._database = None
 
     def both(self, record: Record) -> tuple[Run, Run]:
-        ids = [store.single("key", record) for store in (self.bulk, self.calls)]
+        ids = [store.create(record, OWN).run_id for store in (self.bulk, self.calls)]
         first, second = (self.client.get_run(run_id) for run_id in ids)
         return first, second
 
@@ -181,7 +181,7 @@ def test_searches_find_both(stores: Stores, condition: str) -> None:
 def test_a_written_run_can_be_changed_and_takes_artefacts(
     stores: Stores, config: TrackingConfig
 ) -> None:
-    run_id = stores.bulk.single("key", RECORDS["plain"])
+    run_id = stores.bulk.create(RECORDS["plain"], OWN).run_id
     client = stores.client
     client.log_text(run_id, "hello", "notes/a.txt")
     file = Path(config.artifact_location) / run_id / "artifacts" / "notes" / "a.txt"
@@ -207,12 +207,12 @@ def test_a_failure_leaves_nothing_of_the_run(stores: Stores, config: TrackingCon
     connection = sqlite3.connect(config.database_file)
     connection.execute("ALTER TABLE latest_metrics RENAME TO gone")
     with pytest.raises(MlflowException, match="no such table: latest_metrics"):
-        stores.bulk.single("key", RECORDS["plain"])
+        stores.bulk.create(RECORDS["plain"], OWN)
     connection.execute("ALTER TABLE gone RENAME TO latest_metrics")
     for table in ("runs", "tags", "params", "metrics", "latest_metrics"):
         assert connection.execute(f"SELECT count(*) FROM {table}").fetchone() == (0,)
     connection.close()
-    run_id = stores.bulk.single("key", RECORDS["plain"])
+    run_id = stores.bulk.create(RECORDS["plain"], OWN).run_id
     assert stores.client.get_run(run_id).info.status == "FINISHED"
 
 
@@ -220,7 +220,7 @@ def test_a_deleted_experiment_is_refused_as_by_the_client(stores: Stores) -> Non
     stores.client.delete_experiment(stores.experiment_id)
     for store in (stores.bulk, stores.calls):
         with pytest.raises(MlflowException, match="must be in the 'active' state"):
-            store.single("key", RECORDS["plain"])
+            store.create(RECORDS["plain"], OWN)
 
 
 def test_other_stores_keep_to_the_client(
@@ -238,6 +238,6 @@ def test_other_stores_keep_to_the_client(
     with monkeypatch.context() as patch:
         patch.setattr(bulk, "_COLUMNS", {**bulk._COLUMNS, "SqlNoSuchTable": frozenset()})
         assert bulk.bulk_store(client) is None
-        store = RunStore(client, "0", {}, nullcontext)
-        run = client.get_run(store.single("key", RECORDS["plain"]))
+        store = Entries(client, "0", {})
+        run = client.get_run(store.create(RECORDS["plain"], OWN).run_id)
     assert (run.info.status, run.data.metrics["val_accuracy"]) == ("FINISHED", 0.75)

@@ -1,3 +1,4 @@
+import dataclasses
 import os
 import sqlite3
 import threading
@@ -9,6 +10,8 @@ from mlflow import MlflowClient
 from mlflow.entities import Run
 
 from studies.engine.tracking import Tracker, TrackingConfig, TrackingError
+from studies.engine.tracking.operations import Operation
+from studies.engine.tracking.runs import RunStore
 
 # MLflow 3.17 uses what SQLAlchemy 2.1 deprecates.
 pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader:DeprecationWarning")
@@ -56,10 +59,10 @@ def log_study(tracker: Tracker, seeds: int = 2) -> str:
 def test_study_group_and_runs_read_back(
     tracker: Tracker, client: MlflowClient, config: TrackingConfig
 ) -> None:
-    parent_id = log_study(tracker)
+    assert log_study(tracker) == "id-1"
     (study,), (group,) = all_runs(client, "study"), all_runs(client, "group")
     runs = all_runs(client, "run")
-    assert study.info.run_id == parent_id
+    parent_id = study.info.run_id
     assert study.data.params == {"epochs": "2"}
     assert {**study.data.tags, "study_id": "id-1", "team": "vision"} == study.data.tags
     assert [run.info.run_name for run in (study, group, *runs)] == [
@@ -98,8 +101,8 @@ def test_a_study_that_continues_writes_nothing_twice(
     with Tracker.open(config, experiment="digits") as again:
         assert log_study(again, seeds=3) == parent
         summary = again.close()
-    # Present: two runs. Written: the group reopened, a third run, the new mean, the end.
-    assert (summary.written, summary.present, summary.failed) == (4, 2, 0)
+    # Present: two runs. Written: study and group reopened, a third run, the new mean, the end.
+    assert (summary.written, summary.present, summary.failed) == (5, 2, 0)
     assert len(all_runs(client, "study")) == len(all_runs(client, "group")) == 1
     runs = all_runs(client, "run")
     assert [run.data.tags["run_key"] for run in runs] == ["key0", "key1", "key2"]
@@ -110,32 +113,90 @@ def test_a_study_that_continues_writes_nothing_twice(
     assert group.info.status == all_runs(client, "study")[0].info.status == "FINISHED"
 
 
-def test_fresh_makes_a_second_study_with_its_own_runs(
+def test_another_id_makes_a_second_study_with_its_own_runs(
     config: TrackingConfig, client: MlflowClient
 ) -> None:
     with Tracker.open(config) as tracker:
         old = log_study(tracker)
-        new = tracker.start_study("id-1", "ternary_sparsity", fresh=True)
+        new = tracker.start_study("id-2", "ternary_sparsity")
         tracker.log_run(new, "arm:he_normal", "key0", "seed 0")
-    assert old != new
+    assert (old, new) == ("id-1", "id-2")
     assert len(all_runs(client, "run")) == 3
-    with Tracker.open(config) as tracker:
-        assert tracker.start_study("id-1", "ternary_sparsity") == new
+    assert len(all_runs(client, "study")) == 2
 
 
-def test_a_record_cut_short_by_a_kill_is_written_again(
+def test_a_record_cut_short_by_a_kill_is_completed(
     config: TrackingConfig, client: MlflowClient
 ) -> None:
     with Tracker.open(config) as tracker:
         log_study(tracker, seeds=1)
-    (half,) = all_runs(client, "run")
-    client.update_run(half.info.run_id, status="RUNNING")
-    with Tracker.open(config) as tracker:
-        log_study(tracker, seeds=1)
     (whole,) = all_runs(client, "run")
-    assert whole.info.run_id != half.info.run_id
-    assert whole.info.status == "FINISHED"
-    assert len(client.get_metric_history(whole.info.run_id, "train_loss")) == 2
+    group = whole.data.tags["mlflow.parentRunId"]
+    study = whole.data.tags["study_run"]
+    # What the client's calls leave when they are cut short: tags, and a part of the points.
+    tags = {"kind": "run", "run_key": "key9", "study_run": study, "mlflow.parentRunId": group}
+    half = client.create_run(whole.info.experiment_id, start_time=1_000, tags=tags).info.run_id
+    client.log_metric(half, "train_loss", 1.0, 1_500, 0)
+    with Tracker.open(config) as tracker:
+        parent = tracker.start_study("id-1", "ternary_sparsity")
+        for _ in range(2):
+            tracker.log_run(
+                parent, "arm:he_normal", "key9", "seed 9", params={"lr": 0.1},
+                history=HISTORY, metrics={"test_accuracy": 0.5}, start_ms=1_000, end_ms=2_000,
+            )  # fmt: skip
+        summary = tracker.close()
+    assert (summary.written, summary.present) == (2, 1)
+    first, second = all_runs(client, "run")
+    completed = first if first.info.run_id == half else second
+    assert (completed.info.status, completed.info.run_name) == ("FINISHED", "seed 9")
+    assert (completed.info.start_time, completed.info.end_time) == (1_000, 2_000)
+    assert completed.data.params == {"lr": "0.1"}
+    points = client.get_metric_history(half, "train_loss")
+    assert [(point.step, point.value) for point in points] == [(0, 1.0), (1, 0.25)]
+    assert completed.data.metrics["test_accuracy"] == 0.5
+
+
+def test_what_came_to_be_there_twice_is_discarded(
+    config: TrackingConfig, client: MlflowClient
+) -> None:
+    """As by a slow server, which carries out what the client has given up."""
+    with Tracker.open(config, experiment="digits") as tracker:
+        log_study(tracker, seeds=1)
+    (study,), (group,), (run,) = (all_runs(client, kind) for kind in ("study", "group", "run"))
+    experiment_id = study.info.experiment_id
+
+    def double(of: Run) -> str:
+        late = of.info.end_time + 1000
+        return client.create_run(experiment_id, late, of.data.tags).info.run_id
+
+    second_study, second_group, second_run = double(study), double(group), double(run)
+    # One of the runs is there below the second group only.
+    other = {**run.data.tags, "run_key": "key1", "mlflow.parentRunId": second_group}
+    moved = client.create_run(experiment_id, 5, other).info.run_id
+    client.set_terminated(moved)
+    with Tracker.open(config, experiment="digits") as tracker:
+        log_study(tracker, seeds=2)
+        assert tracker.close().present == 2
+    ids = {of.info.run_id for kind in ("study", "group", "run") for of in all_runs(client, kind)}
+    assert ids == {study.info.run_id, group.info.run_id, run.info.run_id, moved}
+    assert client.get_run(moved).data.tags["mlflow.parentRunId"] == group.info.run_id
+    for discarded in (second_study, second_group, second_run):
+        info = client.get_run(discarded).info
+        assert (info.lifecycle_stage, info.status) == ("deleted", "KILLED")
+
+
+def test_what_a_finished_study_left_open_is_superseded(
+    tracker: Tracker, client: MlflowClient
+) -> None:
+    parent = tracker.start_study("s", "study")
+    for name in ("kept", "replaced"):
+        tracker.log_run(parent, name, "k", "run")
+    tracker.log_group(parent, "kept", "kept", status="finished")
+    tracker.finish(parent)
+    assert tracker.close(30).failed == 0
+    ended = {r.data.tags["group_id"]: r.data.tags["status"] for r in all_runs(client, "group")}
+    assert ended == {"kept": "finished", "replaced": "superseded"}
+    assert [r.info.status for r in all_runs(client, "group")].count("KILLED") == 1
 
 
 @pytest.mark.parametrize(
@@ -145,8 +206,8 @@ def test_a_record_cut_short_by_a_kill_is_written_again(
         ("diverged", "FINISHED"),
         ("pruned", "KILLED"),
         ("interrupted", "KILLED"),
+        ("superseded", "KILLED"),
         ("failed", "FAILED"),
-        ("running", "RUNNING"),
     ],
 )
 def test_statuses_are_told_apart(
@@ -234,6 +295,7 @@ def test_description_artefacts_and_experiment(
             tracker.set_description(parent, "one arm", group_id="g")
     experiment = client.get_experiment_by_name("digits")
     assert experiment is not None
+    parent = all_runs(client, "study")[0].info.run_id
     assert experiment.tags["mlflow.experiment.primaryMetric.name"] == "test_accuracy"
     assert experiment.tags["mlflow.experiment.primaryMetric.greaterIsBetter"] == "False"
     assert experiment.tags["mlflow.note.content"] == "# Digits"
@@ -262,12 +324,12 @@ def test_a_store_that_breaks_is_reported_once_and_quietly(
     other.execute("ALTER TABLE runs RENAME TO gone")
     for i in range(3):
         tracker.log_run(parent, "g", f"k{i}", f"run {i}")
-    assert tracker.flush(30)
+    assert not tracker.flush(30)  # away: what it misses waits
+    summary = tracker.close()
     other.execute("ALTER TABLE gone RENAME TO runs")
     other.close()
-    tracker.log_run(parent, "g", "after", "run after")
-    summary = tracker.close()
-    assert (summary.written, summary.failed) == (2, 3)
+    # The study and a run are there; without a spool the rest is lost.
+    assert (summary.written, summary.failed, summary.left) == (2, 3, 0)
     assert summary.first_error == "run 'run 0': no such table: runs"
     assert summary.message is not None
     assert summary.message.startswith("3 of 5 tracking records could not be written to MLflow")
@@ -275,10 +337,21 @@ def test_a_store_that_breaks_is_reported_once_and_quietly(
     assert capfd.readouterr() == ("", "")
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Hold(Operation):
+    """Holds the thread."""
+
+    kind = "hold"
+    gate: threading.Event
+
+    def apply(self, runs: RunStore) -> bool:
+        return self.gate.wait(30)
+
+
 def test_the_caller_may_change_its_data_at_once(tracker: Tracker, client: MlflowClient) -> None:
     parent = tracker.start_study("s", "study")
     gate = threading.Event()
-    tracker._submit("hold the thread", gate.wait)
+    tracker._writer.submit(Hold(study=parent, gate=gate))
     params, epoch = {"lr": 0.1}, {"loss": 1.0}
     tracker.log_run(parent, "g", "k", "run", params=params, history=[epoch])
     params["lr"] = epoch["loss"] = 99.0
@@ -294,6 +367,10 @@ def test_misuse_is_told_at_once(tracker: Tracker) -> None:
         tracker.log_run(parent, "g", "k", "run", status="done")
     with pytest.raises(ValueError, match="status must be one of"):
         tracker.finish(parent, "ok")
+    with pytest.raises(ValueError, match="cannot have the status 'running'"):
+        tracker.finish(parent, "running")
+    with pytest.raises(ValueError, match="could not convert"):
+        tracker.log_run(parent, "g", "k", "run", metrics={"loss": "much"})
     for bad in ("it's", "", 'a"b', "a\nb", "a\\b", "x" * 501):
         with pytest.raises(ValueError, match="group id must be 1 to 500 characters"):
             tracker.log_group(parent, bad, "group")
