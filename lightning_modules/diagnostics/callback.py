@@ -24,7 +24,7 @@ class Diagnostics(pl.Callback):
     weights have step 0. With every epoch come the changes since the start (`Start`). A member of a
     stack is measured in a network of its own, with the numbers that it gets alone (to rounding
     once it has been trained). Every process measures the whole batch, so that all have the same
-    numbers; checkpoints keep what was measured.
+    numbers; checkpoints keep what was measured. A network that cannot be measured is a gap.
 
     Args:
         inputs: the batch, the same for all.
@@ -59,7 +59,13 @@ class Diagnostics(pl.Callback):
                 self.found[position] = self.found[position] + changes
 
     def _measure(self, position: int, network: nn.Module, seed: int, step: int) -> None:
-        found = diagnose(network, self._inputs, self._labels, tier="cheap", step=step, seed=seed)
+        try:
+            found = diagnose(
+                network, self._inputs, self._labels, tier="cheap", step=step, seed=seed
+            )
+        except (ValueError, RuntimeError) as error:  # a training does not end for that
+            reason = " ".join(str(error).split())[:200].rstrip(".")
+            found = Diagnosis((), (Gap("", "the network", reason),))
         self.found[position] = self.found.get(position, Diagnosis()) + found
 
     def state_dict(self) -> dict[str, Any]:

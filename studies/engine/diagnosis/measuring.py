@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from datamodules import TensorDataModule
 from initializers import Initializer, get_initializer
 from initializers.theory import Prediction, predict
 from lightning_modules import build_network
 from lightning_modules.diagnostics import Diagnosis, diagnose, summarise
-from lightning_modules.first_batch import first_batch
 from studies.engine.data import load_data
+from studies.engine.diagnosis.batches import first_examples
 from studies.engine.diagnosis.options import SYNTHETIC, DiagnoseOptions
 from studies.engine.run import Environment, Recipe
 
@@ -63,21 +61,6 @@ class Measured:
         }
 
 
-def batch_for(recipe: Recipe, environment: Environment, count: int) -> Batch:
-    """The first training examples of a recipe's data, the same in every process.
-
-    Raises:
-        ValueError, DataError: data that are unknown or not there.
-    """
-    plain = dataclasses.replace(recipe, augment="none")
-    data: Any = load_data(plain, environment)
-    if isinstance(data, TensorDataModule):
-        x, y = data.first_examples(count)
-    else:
-        x, y = (part[:count] for part in first_batch(data.train_dataloader()))
-    return Batch(x, y, data.num_classes)
-
-
 def batch_of(options: DiagnoseOptions) -> Batch:
     """The batch that the options ask for.
 
@@ -86,7 +69,8 @@ def batch_of(options: DiagnoseOptions) -> Batch:
     """
     if options.data != SYNTHETIC:
         recipe = Recipe(options.data, options.network, 1, options.batch_size)
-        return batch_for(recipe, Environment(options.data_root), options.batch_size)
+        data = load_data(recipe, Environment(options.data_root))
+        return Batch(*first_examples(data, options.batch_size), data.num_classes)
     generator = torch.Generator().manual_seed(0)
     x = torch.randn((options.batch_size, *options.shape()), generator=generator)
     y = torch.randint(options.num_classes, (options.batch_size,), generator=generator)
