@@ -10,10 +10,10 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import rankdata
 
 from studies.engine.errors import UserError
 
+Floats = NDArray[np.float64]
 PREFIX = "diagnostics."
 RESAMPLES = 2000
 _FEWEST_ARMS = 3
@@ -111,25 +111,41 @@ def outcomes(
     return sorted(found, key=lambda one: -abs(one.correlation))
 
 
-def spearman(x: NDArray[np.float64], y: NDArray[np.float64]) -> float:
+def spearman(x: Floats, y: Floats) -> float:
     """Spearman's rank correlation, equal values with mean ranks; NaN for a constant."""
-    ranks = rankdata(x) - (len(x) + 1) / 2, rankdata(y) - (len(y) + 1) / 2
-    norm = math.sqrt(float(ranks[0] @ ranks[0]) * float(ranks[1] @ ranks[1]))
-    return float(ranks[0] @ ranks[1]) / norm if norm > 0.0 else math.nan
+    return float(_correlations(x, y, np.ones((1, len(x))))[0])
 
 
-def _interval(
-    groups: Sequence[NDArray[np.float64]], confidence: float, seed: int
-) -> tuple[float, float]:
+def _interval(groups: Sequence[Floats], confidence: float, seed: int) -> tuple[float, float]:
     rng = np.random.default_rng(seed)
-    values = np.empty(RESAMPLES)
-    for index in range(RESAMPLES):
-        drawn = rng.integers(len(groups), size=len(groups))
-        pairs = np.concatenate([groups[each] for each in drawn])
-        values[index] = spearman(pairs[:, 0], pairs[:, 1])
+    count = len(groups)
+    drawn = rng.multinomial(count, np.full(count, 1.0 / count), size=RESAMPLES)
+    weights = np.repeat(drawn, [len(group) for group in groups], axis=1).astype(float)
+    pairs = np.concatenate(groups)
+    values = _correlations(pairs[:, 0], pairs[:, 1], weights)
     tail = (1.0 - confidence) / 2.0
     low, high = np.nanquantile(values, [tail, 1.0 - tail])
     return float(low), float(high)
+
+
+def _correlations(x: Floats, y: Floats, weights: Floats) -> Floats:
+    """Rank correlations (b,) of resamples that hold each pair as often as its weight (b, n)."""
+    middle = (weights.sum(1, keepdims=True) + 1.0) / 2.0
+    one, two = _ranks(x, weights) - middle, _ranks(y, weights) - middle
+    with np.errstate(invalid="ignore"):  # 0 / 0 of a constant is NaN
+        scale = np.sqrt((weights * one**2).sum(1) * (weights * two**2).sum(1))
+        found: Floats = (weights * one * two).sum(1) / scale
+    return found
+
+
+def _ranks(values: Floats, weights: Floats) -> Floats:
+    """Mean ranks (b, n) of values (n,) that occur as often as their weights (b, n)."""
+    unique, inverse = np.unique(values, return_inverse=True)
+    order = np.argsort(inverse, kind="stable")
+    starts = np.searchsorted(inverse[order], np.arange(len(unique)))
+    mass = np.add.reduceat(weights[:, order], starts, axis=1)
+    ranks: Floats = (np.cumsum(mass, axis=1) - mass + (mass + 1.0) / 2.0)[:, inverse]
+    return ranks
 
 
 def _number(text: str | None) -> float | None:
