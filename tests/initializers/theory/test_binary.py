@@ -38,6 +38,13 @@ def test_chi_at_the_fixed_point() -> None:
     assert maps.chi(q) == pytest.approx(slope, rel=1e-5)
 
 
+def test_slope_of_the_variance_map() -> None:
+    maps = binary_surrogate("sign", 0.8, 0.4)
+    for q in (0.2, 3.0):
+        rise = maps.variance(q * 1.0001) - maps.variance(q * 0.9999)
+        assert maps.variance_slope(q) == pytest.approx(rise / (2e-4 * q), rel=1e-6)
+
+
 def test_sign_neurons_are_never_critical() -> None:
     values = [0.01, 0.1, 0.3, 0.5, 0.7, 0.9, 0.99, 1.0]
     chis = []

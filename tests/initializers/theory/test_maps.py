@@ -76,6 +76,13 @@ def test_relu_maps(w: float, b: float) -> None:
         assert math.isnan(maps.variance_depth())
 
 
+@pytest.mark.parametrize("w", [0.3, 0.7, 1.1, 1.3, 1.7, 1.9])
+@pytest.mark.parametrize("q", [1 / 16, 1 / 4, 1.0, 4.0, 64.0])
+def test_fixed_points_that_the_search_steps_on(w: float, q: float) -> None:
+    """The bracketing goes by factors of 4 from 1; there the map's change is rounding."""
+    assert mean_field("relu", w, q * (1 - w / 2)).fixed_variance() == pytest.approx(q, rel=1e-12)
+
+
 def test_relu_is_critical_at_one_point() -> None:
     maps = mean_field("relu", 2.0)
     assert maps.fixed_variance(0.37) == 0.37  # every q is fixed

@@ -23,7 +23,16 @@ from initializers import (
 )
 from initializers.job import Job
 from initializers.testing_modules import state_of
-from initializers.theory import QUANTITIES, Prediction, empty_rows_exact, mean_field, predict
+from initializers.theory import (
+    QUANTITIES,
+    Prediction,
+    empty_rows_exact,
+    kurtosis,
+    mean_field,
+    predict,
+    second_moment,
+    second_moment_slope,
+)
 from initializers.theory.laws import Law, law_of
 from lightning_modules import build_network
 
@@ -80,6 +89,41 @@ def test_maps_with_biases_layer_by_layer() -> None:
     assert found["0", "gradient_growth"] == pytest.approx(chis[0] * chis[1], rel=1e-12)
 
 
+def test_finite_width_with_biases() -> None:
+    """Biases dilute what weights do to kurtosis and spread; tanh damps what comes from before."""
+    found = table(predict(mlp(50, 40, 30, activation=nn.Tanh), TorchDefault(), 0.3))
+    bias = 1 / (3 * 50)
+    q = 0.1 + bias
+    kappa = 3 + (0.1 / q) ** 2 * (1.8 - 3) * 3 / 50
+    assert found["0", "kurtosis"] == pytest.approx(kappa, rel=1e-12)
+    own = (kappa - 1) / 40
+    assert found["0", "second_moment_spread"] == pytest.approx(math.expm1(own) ** 0.5, rel=1e-12)
+    # one layer on; its inputs have the kurtosis of tanh
+    maps, inputs = mean_field("tanh", 1 / 3, 1 / (3 * 40)), kappa * kurtosis("tanh", q) / 3
+    after = maps.variance(q)
+    share = 1 - 1 / (3 * 40) / after
+    last = 3 + share**2 * (1.8 - 3) * inputs / 40
+    assert share < 0.8
+    assert found["2", "kurtosis"] == pytest.approx(last, rel=1e-12)
+    v = share**2 * (inputs - 1) / 40 + (last - 1) / 30
+    assert found["2", "second_moment_spread"] == pytest.approx(math.expm1(v) ** 0.5, rel=1e-12)
+
+
+def test_spread_is_damped_by_saturation() -> None:
+    """Relative changes of q pass a layer of tanh times q V'(q) / V(q), here about a half."""
+    initializer = VarianceScaling(2.0)
+    three = table(predict(mlp(50, 40, 40, 40, activation=nn.Tanh), initializer))
+    two = table(predict(mlp(50, 40, 40, activation=nn.Tanh), initializer))
+    maps = mean_field("tanh", 4.0)
+    q = maps.variance(4.0)
+    damping = q * second_moment_slope("tanh", q) / second_moment("tanh", q)
+    assert 0.3 < damping < 0.6
+    before = math.log1p(two["2", "second_moment_spread"] ** 2) - 2 / 40
+    fresh = (kurtosis("tanh", q) - 1) / 40
+    v = damping**2 * before + fresh + 2 / 40
+    assert three["4", "second_moment_spread"] == pytest.approx(math.expm1(v) ** 0.5, rel=1e-10)
+
+
 def test_unscaled_ternary_weights() -> None:
     """LeNet-300-100: kurtosis 3 + (1/d - 3/n) r kappa with realised degrees, empty rows."""
     network = build_network("lenet_300_100", input_shape=(1, 28, 28), num_classes=10)
@@ -114,8 +158,8 @@ def test_random_networks_do_what_is_predicted(
     x = torch.randn(2, 80, generator=torch.Generator().manual_seed(0))
     x = x / x.square().mean(1, keepdim=True).sqrt()
     x[1] = functional.normalize(x[1] - x[0] * (x[0] @ x[1]) / 80, dim=0) * 80**0.5
-    kurtosis = float(x[0].pow(4).mean())
-    found = table(predict(network, initializer, kurtosis0=kurtosis))
+    kurtosis0 = float(x[0].pow(4).mean())
+    found = table(predict(network, initializer, kurtosis0=kurtosis0))
     measured: dict[tuple[str, str], list[float]] = {}
     generator = torch.Generator().manual_seed(1)
     for seed in range(300):
@@ -244,6 +288,12 @@ class Shared(nn.Module):
         return out
 
 
+def tied() -> nn.Sequential:
+    network = mlp(6, 6, 6)
+    network.get_submodule("2").register_parameter("weight", network.get_parameter("0.weight"))
+    return network
+
+
 class TwoInputs(nn.Module):
     def __init__(self) -> None:
         super().__init__()
@@ -279,6 +329,7 @@ class Branching(nn.Module):
     [
         (Forked(), r"Forked is no chain of layers: add\(\) takes several signals or an earlier"),
         (Shared(), "layer shares its weights or is used more than once"),
+        (tied(), "0 shares its weights or is used more than once"),
         (TwoInputs(), "forward pass cannot be traced .*'y'.*; measure it instead"),
         (Tuples(), "the network returns more than one tensor"),
         (Branching(), "forward pass cannot be traced .*; measure it instead"),
