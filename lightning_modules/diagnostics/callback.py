@@ -43,7 +43,7 @@ class Diagnostics(pl.Callback):
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Measure the initialised weights, unless this training continues from a checkpoint."""
-        if trainer.current_epoch == 0 and not self.found:
+        if trainer.current_epoch == 0:
             for position, network, seed in _networks(pl_module):
                 self._measure(position, network, seed, 0)
                 if self._every_epoch:
@@ -55,8 +55,9 @@ class Diagnostics(pl.Callback):
             step = trainer.current_epoch + 1
             for position, network, seed in _networks(pl_module):
                 self._measure(position, network, seed, step)
-                changes = self._starts[position].measure(network).at(step=step, seed=seed)
-                self.found[position] = self.found[position] + changes
+                if position in self._starts:  # not where a checkpoint without them was continued
+                    changes = self._starts[position].measure(network).at(step=step, seed=seed)
+                    self.found[position] = self.found[position] + changes
 
     def _measure(self, position: int, network: nn.Module, seed: int, step: int) -> None:
         try:

@@ -40,14 +40,13 @@ def plain(callbacks: list[Diagnostics], position: int = 0) -> dict[str, Any]:
         return {}
     found = callbacks[0].found[position]
     steps = sorted({row.step for row in found.rows})
-    summaries = [summarise(_step(found, step)) for step in steps]
+    whole = 0 in steps  # else measuring was switched on in the middle of a training
+    summaries = [summarise(_step(found, step)) for step in steps] if whole else []
     return {
-        "summary": summaries[0] if summaries else {},
+        "summary": summaries[0] if whole else {},
         "steps": summaries if len(summaries) > 1 else [],
         "columns": list(_COLUMNS),
-        "rows": [
-            [_number(getattr(row, name)) for name in _COLUMNS] for row in found.rows
-        ],
+        "rows": [[_number(getattr(row, name)) for name in _COLUMNS] for row in found.rows],
         "gaps": [str(gap) for gap in found.gaps],
     }
 

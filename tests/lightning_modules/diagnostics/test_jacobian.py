@@ -116,3 +116,11 @@ def test_batch_normalisation_does_not_couple_the_examples():
 def test_what_cannot_be_measured_is_refused(inputs, options, sentence):
     with pytest.raises(ValueError, match=sentence):
         measure_jacobian(nn.Linear(4, 4), inputs, **options)
+
+
+def test_figures_are_averages_over_the_first_examples():
+    network, x = chain([6, 8, 5], nn.Tanh), gaussian(5, 6)
+    single = [measure_jacobian(network, x[i : i + 1]).only("jacobian_max") for i in range(3)]
+    whole = measure_jacobian(network, x, samples=3).only("jacobian_max")
+    assert whole == pytest.approx(sum(single) / 3)
+    assert max(single) > 1.01 * min(single)

@@ -54,6 +54,13 @@ def test_an_orthogonal_layer_keeps_the_correlation():
     assert found["0"] == pytest.approx(0.3, abs=1e-12)
 
 
+def test_inputs_drawn_by_the_same_seed_are_not_mistaken_for_noise():
+    network, x = relu_he(3, 50), gaussian(4, 50, seed=0)
+    found = measure_correlation(network, x, seed=0).values("correlation")
+    assert found["input"] == pytest.approx(0.0, abs=1e-12)
+    assert abs(found["0"]) < 4 / (4 * 50) ** 0.5
+
+
 def test_a_correlation_out_of_range_or_without_real_inputs_is_refused():
     with pytest.raises(ValueError, match=r"in \[-1, 1\]"):
         measure_correlation(chain([3, 3]), gaussian(2, 3), 1.5)

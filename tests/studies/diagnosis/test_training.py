@@ -96,16 +96,13 @@ def test_convolutions_with_batch_normalisation_in_a_stack():
     assert [one.diagnostics for one in stacked] == [one.diagnostics for one in alone]
 
 
-def test_a_training_that_continues_keeps_what_was_measured(tmp_path):
-    """A run interrupted after its first epoch has in the end the diagnostics of a whole one."""
-    environment = dataclasses.replace(
-        CPU, diagnostics="epoch", checkpoints=str(tmp_path), checkpoint_every=1
-    )
-    (run,) = runs(0.5)
-    whole = worker.run_one(run, environment)
+class StopError(Exception):
+    pass
 
-    class StopError(Exception):
-        pass
+
+@pytest.fixture
+def interrupted(monkeypatch):
+    """Trains a run up to its second epoch, of which the first leaves a checkpoint."""
 
     class Interrupt(worker.SeedDraws):
         def on_train_epoch_start(self, trainer, pl_module):
@@ -113,15 +110,37 @@ def test_a_training_that_continues_keeps_what_was_measured(tmp_path):
                 raise StopError
             super().on_train_epoch_start(trainer, pl_module)
 
-    before = worker.SeedDraws
-    worker.SeedDraws = Interrupt
-    try:
-        with pytest.raises(StopError):
-            worker.run_one(run, environment)
-    finally:
-        worker.SeedDraws = before
+    def train(run: Run, environment: Environment) -> None:
+        with monkeypatch.context() as patch:
+            patch.setattr(worker, "SeedDraws", Interrupt)
+            with pytest.raises(StopError):
+                worker.run_one(run, environment)
+
+    return train
+
+
+def test_a_training_that_continues_keeps_what_was_measured(tmp_path, interrupted):
+    """A run interrupted after its first epoch has in the end the diagnostics of a whole one."""
+    environment = dataclasses.replace(
+        CPU, diagnostics="epoch", checkpoints=str(tmp_path), checkpoint_every=1
+    )
+    (run,) = runs(0.5)
+    whole = worker.run_one(run, environment)
+    interrupted(run, environment)
     assert list(tmp_path.glob("*.ckpt"))
     assert worker.run_one(run, environment).diagnostics == whole.diagnostics
+
+
+@pytest.mark.parametrize(("before", "summary"), [("off", False), ("init", True)])
+def test_measuring_may_be_switched_on_in_the_middle(tmp_path, interrupted, before, summary):
+    environment = dataclasses.replace(
+        CPU, diagnostics=before, checkpoints=str(tmp_path), checkpoint_every=1
+    )
+    (run,) = runs(0.5)
+    interrupted(run, environment)
+    found = worker.run_one(run, dataclasses.replace(environment, diagnostics="epoch")).diagnostics
+    assert bool(found["summary"]) is summary
+    assert ("fc1", "mean", 2) in {(row[0], row[3], row[6]) for row in found["rows"]}
 
 
 def test_results_of_before_still_load_and_new_ones_survive_json():
