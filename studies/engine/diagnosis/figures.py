@@ -144,6 +144,8 @@ def _theory(ax: Axes, number: int, layers: Sequence[str], one: Measured, statist
         places = places if last else []
     colour, marker = look(number)
     ax.plot(places, values, color=colour, linewidth=1.3, linestyle=("-", "--", ":")[number % 3])
+    if len(places) == 1:  # too few for a line
+        ax.plot(places, values, color=colour, marker="_", markersize=14, linestyle="")
     ax.plot([], [], color=colour, marker=marker, linewidth=1.3, label=one.label)
 
 
