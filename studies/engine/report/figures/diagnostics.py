@@ -76,8 +76,11 @@ def rank_correlation(first: NDArray[np.float64], second: NDArray[np.float64]) ->
     if both.sum() < 3 or np.ptp(first[both]) == 0 or np.ptp(second[both]) == 0:
         return math.nan
     # Ranks of signed values: midranks of the distance from the smallest.
-    ranks = [doubled_midranks(v[both] - v[both].min()).astype(np.float64) for v in (first, second)]
-    return float(np.corrcoef(np.stack(ranks))[0, 1])
+    one, other = (
+        doubled_midranks(v[both] - v[both].min()).astype(np.float64) for v in (first, second)
+    )
+    one, other = one - one.mean(), other - other.mean()
+    return float(one @ other / np.sqrt((one @ one) * (other @ other)))
 
 
 def _value(text: str) -> float:
