@@ -38,7 +38,7 @@ def main(folder: Path) -> None:
             "document.querySelector('#figure-seeds').getBoundingClientRect().bottom"
         )
         clip = {"x": 0, "y": 0, "width": 1200, "height": foot, "scale": 0.8}
-        browser.screenshot(IMAGES / "report.png", clip=clip)
+        browser.screenshot(IMAGES / "report.png", clip=clip, whole=True)
         server = subprocess.Popen([sys.executable, "-m", "studies.ui", "--port", str(PORT)])
         try:
             _wait(f"http://127.0.0.1:{PORT}/health")
@@ -59,7 +59,7 @@ def _mlflow(browser: Browser, results: dict[str, dict[str, str]]) -> None:
     browser.wait_for("document.body.innerText.includes('Parallel Co')")
     time.sleep(14)  # its charts are drawn when they come into view
     # Without the assistant's panel at the right.
-    clip = {"x": 0, "y": 0, "width": 1562, "height": 780, "scale": 0.7}
+    clip = {"x": 0, "y": 0, "width": 1562, "height": 780, "scale": 1}
     browser.screenshot(IMAGES / "mlflow.png", clip=clip)
 
 

@@ -130,8 +130,8 @@ class Browser:
     def screenshot(
         self, file: Path, *, whole: bool = False, clip: dict[str, float] | None = None
     ) -> None:
-        """Save what is seen, the whole page, or a clip of it (page coordinates) as PNG."""
-        params: dict[str, Any] = {"captureBeyondViewport": whole or clip is not None}
+        """Save what is seen, or a clip of it (page coordinates), as PNG; whole: also what is not."""
+        params: dict[str, Any] = {"captureBeyondViewport": whole}
         if clip is not None:
             params["clip"] = clip
         picture = self.call("Page.captureScreenshot", format="png", **params)

@@ -140,7 +140,9 @@ def _sentence(message: str, flags: list[str]) -> str:
         got = re.search(r"(?:Got|Given) value: (.*?)(?: \(type|$)", detail)
         if choices := re.search(r"Literal\[([^\]]*)\]", detail):
             allowed = choices[1].replace("'", "")
-            return f"{name} must be one of {allowed}{f', got {got[1]}' if got else ''}."
+            number = re.search(r"<class '(int|float)'>", detail)
+            wanted = f"{_KINDS[number[1]]} or {allowed}" if number else f"one of {allowed}"
+            return f"{name} must be {wanted}{f', got {got[1]}' if got else ''}."
         if "list" in detail and got:
             return f"{name} must be a list such as [10,15], got {got[1]!r}."
         kind = re.search(r"<class '(\w+)'>", detail)

@@ -16,6 +16,7 @@ from studies.engine.options import StudyOptions
 from studies.engine.processes import prepare_environment
 from studies.engine.run import Environment
 from studies.engine.world import LAUNCHER, SINGLE, World, launched_rank, launched_world
+from studies.engine.world_pool import dismiss, leading, serve
 
 # A process that would end before process 0 has spoken gets it ended by its launcher.
 _PAUSE_SECONDS = 10.0
@@ -49,7 +50,7 @@ def on_devices(options: StudyOptions, lead: Callable[[], int], command: Sequence
     check_devices(options, world)
     if world.size > 1:
         prepare_environment()
-        return _lead(world, lead) if world.rank == 0 else _serve(world)
+        return _lead(world, lead) if world.rank == 0 else serve(world)
     devices = 1 if options.devices == "auto" else options.devices
     if devices == 1:
         return lead()
@@ -119,18 +120,11 @@ def in_one_voice(main: Callable[[], NoReturn]) -> NoReturn:
         time.sleep(_PAUSE_SECONDS)
     sys.stdout.flush()
     sys.stderr.flush()
+    dismiss()
     os._exit(code)
 
 
-def _serve(world: World) -> int:
-    from studies.engine.world_pool import serve
-
-    return serve(world)
-
-
 def _lead(world: World, lead: Callable[[], int]) -> int:
-    from studies.engine.world_pool import leading
-
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _interrupt)
     try:

@@ -84,6 +84,14 @@ class Link:
         """Take leave, after a last `meet`."""
         dist.destroy_process_group()
 
+    def end(self) -> None:
+        """Let the other processes know that it is over, even in the middle of an order."""
+        self.store.set("over", "1")
+
+    def ended(self) -> bool:
+        """Whether process 0 has said that it is over."""
+        return bool(self.store.check(["over"]))
+
     def report(self, error: BaseException) -> None:
         """Let process 0 know that this process failed and how; the first report counts."""
         if is_lost(error):

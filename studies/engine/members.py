@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from studies.engine.storage import open_study
+from studies.engine.storage import end_trial, open_study
 
 if TYPE_CHECKING:
     from optuna.storages import BaseStorage
@@ -70,7 +70,7 @@ class Members:
         if self._thread is not None:
             self._thread.join()
         if self._trial is not None:
-            _finish(self._storage, self._trial, TrialState.COMPLETE)
+            end_trial(self._storage, self._trial, TrialState.COMPLETE)
             self._trial = None
 
     def living(self) -> list[FrozenTrial]:
@@ -86,7 +86,7 @@ class Members:
         alive = []
         for trial in self._running():
             if self._is_dead(trial):
-                _finish(self._storage, trial._trial_id, TrialState.FAIL)
+                end_trial(self._storage, trial._trial_id, TrialState.FAIL)
             else:
                 alive.append(trial)
         return alive
@@ -146,18 +146,6 @@ class Members:
             return True
         beat, silent = self._watched.get(trial._trial_id, (None, 0.0))
         return beat == facts.get("beat") and silent > SILENT_SECONDS
-
-
-def _finish(storage: BaseStorage, trial: int, state: Any) -> bool:
-    """End a trial; False if it had ended before."""
-    from optuna.exceptions import UpdateFinishedTrialError
-    from optuna.trial import TrialState
-
-    try:
-        values = [0.0] if state == TrialState.COMPLETE else None
-        return storage.set_trial_state_values(trial, state, values)
-    except UpdateFinishedTrialError:
-        return False
 
 
 def _place() -> str:

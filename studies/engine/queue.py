@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
-from studies.engine.members import _finish
 from studies.engine.run import Arm, Plain, Recipe, Run
-from studies.engine.storage import open_study
+from studies.engine.storage import end_trial, open_study
 
 if TYPE_CHECKING:
     from optuna.storages import BaseStorage
@@ -72,13 +71,13 @@ class Queue:
         """End a group whose results are in the ledger."""
         from optuna.trial import TrialState
 
-        _finish(self._storage, group.id, TrialState.COMPLETE)
+        end_trial(self._storage, group.id, TrialState.COMPLETE)
 
     def give_back(self, group: Group) -> None:
         """End a group that this process will not train; the leader puts it in again."""
         from optuna.trial import TrialState
 
-        _finish(self._storage, group.id, TrialState.FAIL)
+        end_trial(self._storage, group.id, TrialState.FAIL)
 
     def under_way(self, living: Collection[int]) -> list[Group]:
         """Groups that wait or that living members train.
@@ -110,7 +109,7 @@ class Queue:
             if trial.state == TrialState.FAIL:
                 lost.append(trial._trial_id)
             elif trial.user_attrs.get("member") not in living:
-                _finish(self._storage, trial._trial_id, TrialState.FAIL)
+                end_trial(self._storage, trial._trial_id, TrialState.FAIL)
                 lost.append(trial._trial_id)
         return lost
 
@@ -126,7 +125,7 @@ class Queue:
         for trial in self._trials(TrialState.WAITING, TrialState.RUNNING):
             waits = trial.state == TrialState.WAITING
             if waits or trial.user_attrs.get("member") not in living:
-                _finish(self._storage, trial._trial_id, TrialState.FAIL)
+                end_trial(self._storage, trial._trial_id, TrialState.FAIL)
                 if not waits:
                     abandoned.append(self._group(trial))
         return abandoned

@@ -133,12 +133,12 @@ class Session:
                 self._pool, plan.recipe, self._environment, self._workers, self._stack_limit
             )
             facts = {**facts, "form": form.to_dict()}
-            # Only now: a configuration that could not even start must not bind the folder.
-            bind_folder(plan.output, plan.identity())
             self.ledger.remember("facts", facts)
         else:
             self._check_unchanged(known, facts)
             facts = {**facts, "form": known["form"]}
+        # Only now: a configuration that could not even start must not bind the folder.
+        bind_folder(plan.output, plan.identity())
         self.form = self._bounded(Form(**facts["form"]))
         return facts
 

@@ -16,6 +16,7 @@ from studies.engine.troubles import reason
 if TYPE_CHECKING:
     import optuna
     from optuna.storages import BaseStorage
+    from optuna.trial import TrialState
 
     from studies.engine.patience import PatientStorage
 
@@ -23,6 +24,7 @@ __all__ = [
     "JournalLock",
     "Ledger",
     "delete_studies",
+    "end_trial",
     "open_storage",
     "open_study",
     "storage_file",
@@ -121,6 +123,24 @@ def open_study(storage: BaseStorage, name: str) -> optuna.Study:
     return optuna.create_study(
         storage=storage, study_name=name, direction="maximize", load_if_exists=True
     )
+
+
+def end_trial(storage: BaseStorage, trial: int, state: TrialState) -> bool:
+    """End a trial; returns False if it had ended before.
+
+    Args:
+        storage: an open Optuna storage.
+        trial: its id.
+        state: COMPLETE, with a value of 0, or FAIL.
+    """
+    from optuna.exceptions import UpdateFinishedTrialError
+    from optuna.trial import TrialState
+
+    try:
+        values = [0.0] if state == TrialState.COMPLETE else None
+        return storage.set_trial_state_values(trial, state, values)
+    except UpdateFinishedTrialError:
+        return False
 
 
 def delete_studies(storage: BaseStorage, name: str) -> None:

@@ -57,6 +57,7 @@ class Watch:
                 self._beat()
                 values = store.multi_get(self._others)
                 reported = self._link.reported() if leads else None
+                over = not leads and self._link.ended()
             except RuntimeError:  # who serves the store is gone
                 return self._on_end(lost(self._link.world))
             if reported is not None:
@@ -67,6 +68,6 @@ class Watch:
             ]
             seen = values
             orphaned = self._parent is not None and os.getppid() != self._parent
-            if orphaned or max(unchanged) >= _LOOKS:
+            if over or orphaned or max(unchanged) >= _LOOKS:
                 return self._on_end(lost(self._link.world))
         return None

@@ -9,7 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, Future
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -71,6 +71,11 @@ class WorldPool(Executor):
         if wait and self._failure is None:
             self._thread.join()
 
+    def dismiss(self) -> None:
+        """Have the other processes end at once, whatever they do."""
+        with suppress(RuntimeError):  # the store is gone, and they have noticed
+            self._link.end()
+
     def _work(self) -> None:
         from studies.engine import tasks
 
@@ -115,7 +120,8 @@ def current_team() -> WorldPool | None:
 def leading(world: World) -> Iterator[WorldPool]:
     """Lead a world: within the block, trainings are carried out by all of its processes.
 
-    Leaving by an exception leaves the others waiting; they end when this process has ended.
+    Leaving by an exception leaves the others waiting, so that no launcher sees them end before this
+    process has put things in order; then `dismiss` them.
 
     Raises:
         UserError: the processes did not find each other.
@@ -124,11 +130,15 @@ def leading(world: World) -> Iterator[WorldPool]:
 
     pool = WorldPool(_joined(world, Link))
     _teams.append(pool)
-    try:
-        yield pool
-        pool.shutdown()
-    finally:
-        _teams.remove(pool)
+    yield pool
+    pool.shutdown()
+    _teams.remove(pool)
+
+
+def dismiss() -> None:
+    """Have the other processes end now: the last act of a process 0 that has failed."""
+    for pool in _teams:
+        pool.dismiss()
 
 
 def serve(world: World) -> int:

@@ -31,7 +31,7 @@ SMALL = [
     "--seeds",
     "2",
 ]
-SMALL += ["--trials", "2", "--train-limit", "500", "--epochs", "30", "--stack", "2"]
+SMALL += ["--trials", "2", "--train-limit", "400", "--epochs", "15", "--stack", "2"]
 SMALL += ["--output", "out"]
 Start = Callable[..., subprocess.Popen[str]]
 
@@ -125,7 +125,7 @@ def test_two_devices_give_the_results_of_one(start: Start, tmp_path: Path) -> No
         time.sleep(0.1)
     # Ctrl-C reaches everybody, and is answered once.
     os.killpg(team.pid, signal.SIGINT)
-    said = team.communicate(timeout=60)
+    said = team.communicate(timeout=25)
     assert said == ("", "Interrupted. Run the same command again to continue.\n")
     assert team.returncode == 130
     together = json.loads((tmp_path / "results.json").read_text())

@@ -1,6 +1,5 @@
 """The ledger and its storage."""
 
-import importlib.util
 import os
 import signal
 import socket
@@ -243,8 +242,10 @@ def test_the_file_behind_a_storage(tmp_path: Path) -> None:
     assert storage_file("grpc://h:1", tmp_path) is None
 
 
-@pytest.mark.skipif(importlib.util.find_spec("grpc") is not None, reason="grpcio is installed")
-def test_grpc_that_is_missing_is_one_sentence(tmp_path: Path) -> None:
+def test_grpc_that_is_missing_is_one_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "grpc", None)  # what an import finds where it is missing
     wanted = r"needs the package grpcio, which is not installed: pip install grpcio protobuf\."
     with pytest.raises(UserError, match=wanted):
         open_storage("grpc://127.0.0.1:13000", tmp_path)

@@ -83,7 +83,7 @@ def test_figures_are_there_and_not_blank(
         assert height > 100
         file = tmp_path / f"{index}.png"
         clip = {"x": x, "y": y, "width": width, "height": height, "scale": 0.5}
-        browser.screenshot(file, clip=clip)
+        browser.screenshot(file, clip=clip, whole=True)
         seen = pixels(file.read_bytes())
         ground, often = seen.most_common(1)[0]
         assert tuple(ground) == ((22, 22, 21) if dark else (253, 253, 252))
