@@ -130,7 +130,7 @@ class Browser:
     def screenshot(
         self, file: Path, *, whole: bool = False, clip: dict[str, float] | None = None
     ) -> None:
-        """Save what is seen, or a clip of it (page coordinates), as PNG; whole: also what is not."""
+        """Save what is seen, or a clip in page coordinates, as PNG; whole: also what is not."""
         params: dict[str, Any] = {"captureBeyondViewport": whole}
         if clip is not None:
             params["clip"] = clip
