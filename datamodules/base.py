@@ -243,6 +243,15 @@ class TensorDataModule(LightningDataModule):
         """Return the test batches."""
         return self._eval_batches("test")
 
+    def first_examples(self, count: int) -> tuple[Tensor, Tensor]:
+        """Return the first examples of the train split in a fixed order, without augmentation.
+
+        The same in every process and for every seed of the batches; for measurements.
+        """
+        data = self._data()
+        batches = TensorBatches(data.splits["train"], count, normalization=data.batch_normalization)
+        return next(iter(batches))
+
     def predict_dataloader(self) -> TensorBatches:
         """Return the test batches; `Classifier.predict_step` leaves their labels alone."""
         return self._eval_batches("test")

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -27,6 +28,9 @@ class AsymmetricBinary(Initializer):
     The signal grows by ``sqrt(fan_in / 2)`` per ReLU layer; the method that trains the connections
     of such a network scales its kernels or its input (see ``lightning_modules.methods``).
 
+    Formula:
+        w in {-1, +1},  P(w = +1) = positive
+
     Args:
         positive: Probability of +1, in [0, 1]; the paper's default is 1/2.
 
@@ -34,6 +38,9 @@ class AsymmetricBinary(Initializer):
         TypeError: If positive is no number.
         ValueError: If it is outside its range.
     """
+
+    family: ClassVar[str] = "trained connectivity"
+    citation: ClassVar[str] = "Ivan, Florian 2020"
 
     positive: float = 0.5
 
@@ -53,6 +60,9 @@ class AsymmetricBinary(Initializer):
 @dataclass(frozen=True)
 class AsymmetricConstant(AsymmetricBinary):
     """``+-gain / sqrt(fan)``, positive with probability ``positive`` (``heconstant`` of the paper).
+
+    Formula:
+        w in {-s, +s},  P(w = +s) = positive,  s = scale * gain / sqrt(fan)
 
     Args:
         positive: Probability of a positive weight, in [0, 1].
@@ -94,6 +104,9 @@ class AsymmetricLogNormal(AsymmetricConstant):
     The magnitude is ``std * exp(sigma Z - sigma^2)`` with Z ~ N(0, 1): its root mean square is
     ``std = scale * gain / sqrt(fan)`` for every sigma, and sigma = 0 is ``AsymmetricConstant``.
 
+    Formula:
+        |w| = s exp(sigma z - sigma^2),  z ~ N(0, 1),  P(w > 0) = positive
+
     Args:
         positive, scale, gain, mode, convention: See ``AsymmetricConstant``.
         sigma: Standard deviation of the magnitude's logarithm, in [0, inf).
@@ -102,6 +115,8 @@ class AsymmetricLogNormal(AsymmetricConstant):
         TypeError: If a value has the wrong type.
         ValueError: If a value is outside its range.
     """
+
+    citation: ClassVar[str] = "our own addition to Ivan, Florian 2020"
 
     sigma: float = 0.5
 

@@ -47,6 +47,9 @@ class BayesKalman(Initializer):
     ``std^2 T / (T + noise / prior)^2`` (derived), at most ``std^2 prior / (4 noise)``. Stop early,
     or set ``calibrated``, with which T only decides how strongly the uniform law is smoothed.
 
+    Formula:
+        K = Q (Q + R)^-1,  mu <- mu + K (m - mu),  Q <- (I - K) Q;  w = mu
+
     Args:
         samples: Largest number of samples T, at least 1.
         stop: Sample no further once ``trace(Q) < stop * trace(Q_0)``, in [0, 1).

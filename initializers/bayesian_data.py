@@ -33,6 +33,9 @@ class DataBayesKalman(BayesKalman):
     Needs ``batch``: inputs, or inputs and labels. The networks run on a copy, with norm layers on
     the statistics of the batch, dropout off and biases 0.
 
+    Formula:
+        as bayes_kalman with  R_t = (E_t / E_0)^power R
+
     Args:
         samples: See ``BayesKalman``, as for all arguments but the last.
         stop: Applied to each weight.

@@ -40,6 +40,20 @@ def initializer_names() -> tuple[str, ...]:
     return tuple(_CATALOGUE)
 
 
+def factory_of(name: str) -> Factory:
+    """Return what builds a registered initialiser.
+
+    Raises:
+        ValueError: If the name is unknown.
+    """
+    if name not in _CATALOGUE:
+        raise ValueError(
+            f"Unknown initialiser {name!r}{suggestion(name, _CATALOGUE)}; all known names are "
+            "listed by 'python -m initializers'; an import path package.module:Class will do, too."
+        )
+    return _CATALOGUE[name]
+
+
 def name_of(kind: type[Initializer]) -> str:
     """Return a class's registered name, else its import path ``"package.module:Class"``.
 
@@ -67,7 +81,7 @@ def create(name: str, options: Mapping[str, Any]) -> Any:
     Raises:
         ValueError: If the name or path is unknown, or an option is unknown or missing.
     """
-    target = import_path(name) if ":" in name else _lookup(name)
+    target = target_of(name)
     if not callable(target) or _is_instance(target):
         if options:
             raise ValueError(f"{name} is a finished object and takes no options.")
@@ -86,13 +100,13 @@ def create_from_text(text: str) -> Any:
     return create(*parse_spec(text))
 
 
-def _lookup(name: str) -> Factory:
-    if name not in _CATALOGUE:
-        raise ValueError(
-            f"Unknown initialiser {name!r}{suggestion(name, _CATALOGUE)}; known are "
-            f"{', '.join(_CATALOGUE)}, or give an import path package.module:Class."
-        )
-    return _CATALOGUE[name]
+def target_of(name: str) -> Any:
+    """Return the class, function or finished object that a name or import path stands for.
+
+    Raises:
+        ValueError: If it is unknown.
+    """
+    return import_path(name) if ":" in name else factory_of(name)
 
 
 def import_path(path: str) -> Any:

@@ -34,6 +34,9 @@ class _Preset(ScaledInitializer):
 class GlorotNormal(_Preset):
     """N(0, 2 / (fan_in + fan_out)), times ``scale`` (Glorot and Bengio 2010).
 
+    Formula:
+        w ~ N(0, scale^2 * 2 / (fan_in + fan_out))
+
     Args:
         scale: Multiplier of the standard deviation, in (0, inf).
 
@@ -49,6 +52,9 @@ class GlorotNormal(_Preset):
 @dataclass(frozen=True)
 class GlorotUniform(_Preset):
     """U(+-sqrt(6 / (fan_in + fan_out))), times ``scale`` (Glorot and Bengio 2010).
+
+    Formula:
+        w ~ U(-h, h),  h = scale * sqrt(6 / (fan_in + fan_out))
 
     Args:
         scale: Multiplier of the standard deviation, in (0, inf).
@@ -66,6 +72,9 @@ class GlorotUniform(_Preset):
 class LeCunNormal(_Preset):
     """N(0, 1 / fan_in), times ``scale`` (LeCun et al. 1998).
 
+    Formula:
+        w ~ N(0, scale^2 / fan_in)
+
     Args:
         scale: Multiplier of the standard deviation, in (0, inf).
 
@@ -81,6 +90,9 @@ class LeCunNormal(_Preset):
 @dataclass(frozen=True)
 class LeCunUniform(_Preset):
     """U(+-sqrt(3 / fan_in)), times ``scale`` (LeCun et al. 1998).
+
+    Formula:
+        w ~ U(-h, h),  h = scale * sqrt(3 / fan_in)
 
     Args:
         scale: Multiplier of the standard deviation, in (0, inf).
@@ -120,6 +132,9 @@ class _He(ScaledInitializer):
 class HeNormal(_He):
     """N(0, gain^2 / fan), times ``scale`` (He et al. 2015).
 
+    Formula:
+        w ~ N(0, (scale * gain)^2 / fan)
+
     Args:
         scale: Multiplier of the standard deviation, in (0, inf).
         gain: Positive number or the name of a nonlinearity (see ``gain_value``).
@@ -139,6 +154,9 @@ class HeNormal(_He):
 class HeUniform(_He):
     """U(+-gain * sqrt(3 / fan)), times ``scale`` (He et al. 2015); arguments as ``HeNormal``.
 
+    Formula:
+        w ~ U(-h, h),  h = scale * gain * sqrt(3 / fan)
+
     Raises:
         TypeError: If a value has the wrong type.
         ValueError: If a value is outside its range.
@@ -153,6 +171,9 @@ class HeConstant(_He):
     """Signed constant +-gain / sqrt(fan), times ``scale``: ``Ternary`` without zeros.
 
     The "signed Kaiming constant" of Ramanujan et al. 2020. Arguments as ``HeNormal``, and
+
+    Formula:
+        w = +-scale * gain / sqrt(fan)
 
     Args:
         signs: ``balanced`` (half of them positive, an odd one by coin) or ``random`` (coins).

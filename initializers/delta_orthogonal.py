@@ -24,6 +24,9 @@ class DeltaOrthogonal(Initializer):
     that. The groups of a convolution are filled one by one. A kernel of even size k has no centre;
     tap k // 2 is taken. Layers that are no convolutions get ``Orthogonal``.
 
+    Formula:
+        W[:, :, tap] = scale * gain * Q * [tap is the centre],  Q^T Q = I
+
     Args:
         scale: Multiplier, in (0, inf).
         gain: Positive number or the name of a nonlinearity (see ``gain_value``).

@@ -34,6 +34,9 @@ class Fixup(Initializer):
     ``lightning_modules`` has ``fixup_resnet20``. The scalars are trained with a tenth of the
     learning rate (see ``rates``).
 
+    Formula:
+        std = sqrt(2 / fan_out) * L^(-1 / (2 m - 2)) in a branch; its last weight is 0
+
     Args:
         blocks: Pattern of the names of the residual blocks; None finds them by their structure
             (see ``residual_branches``).

@@ -7,7 +7,6 @@ from typing import ClassVar
 
 import torch
 from torch import Tensor
-from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.functional import cross_entropy
 
 from initializers import validate
@@ -15,7 +14,7 @@ from initializers.base import Initializer
 from initializers.classical import HeNormal
 from initializers.data_driven import DataDriven
 from initializers.quotient import derivatives
-from initializers.rehearsal import Rehearsal
+from initializers.rehearsal import Rehearsal, twice_differentiable
 
 OPTIMIZERS: tuple[str, ...] = ("sgd", "adam")
 
@@ -40,6 +39,9 @@ class GradInit(DataDriven):
     that is given, so it should not be small.
 
     Needs ``batch``: inputs and labels.
+
+    Formula:
+        w = s * w_base,  s = argmin L(w - eta * d(w))  subject to  |g| <= limit
 
     Args:
         base: Weights to start from.
@@ -91,8 +93,7 @@ class GradInit(DataDriven):
             for name, weight in weights.items()
         }
         adam = torch.optim.Adam(factors.values(), lr=self.lr)
-        # the fast kernels of attention have no second derivative
-        with torch.enable_grad(), sdpa_kernel(SDPBackend.MATH):
+        with torch.enable_grad(), twice_differentiable(trial.owner, trial.job.module):
             for _ in range(self.steps):
                 order = torch.randperm(count, generator=generator)
                 size = 2 * count // 3

@@ -24,6 +24,9 @@ class Dirac(Initializer):
     channels, odd kernel and padding is the identity. Groups are done one by one. Unlike torch's,
     it sets linear and embedding weights, too: they become partial identities.
 
+    Formula:
+        W[i, j, tap] = [i = j] * [tap is the centre]
+
     Args:
         scale: The value in place of 1, in (0, inf).
 
@@ -63,6 +66,9 @@ class ZerO(Initializer):
     over 2^(k / 2). A kernel is zero outside of its centre tap. The singular values are 1 if m <= n
     or m is a power of two, else in (0.7, 1]. That is the factor of the authors' code; the paper's
     formula is said to be sqrt(2) larger.
+
+    Formula:
+        W = I (m <= n), else H_p[:m, :n] / 2^(k/2) with p = 2^k, k = ceil(log2 m)
 
     Args:
         branch_ends: The last weight of each residual branch (see ``residual_branches``): ``zero``,

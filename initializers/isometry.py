@@ -49,6 +49,9 @@ class LooksLinear(Initializer):
     layer before it has mirrored units; other layers get U itself. Both are worked out by tracing
     the forward pass. The method is not defined for residual blocks.
 
+    Formula:
+        W = [[U, -U], [-U, U]];  first [U; -U],  last [U, -U]
+
     Args:
         base: Draws U, weight by weight; with a gain of 1. ``Orthogonal()`` preserves norms and
             angles (dynamical isometry), ``DeltaOrthogonal()`` does so for convolutions.
@@ -151,6 +154,9 @@ def gaussian_submatrix(scale: float = 1.0, mode: str = "fan_in") -> LooksLinear:
 
     Every hidden weight then has variance 2/fan_in, as He's.
 
+    Formula:
+        W = [[U, -U], [-U, U]],  U ~ N(0, scale^2 / fan of U)
+
     Args:
         scale: Multiplier of the standard deviation, in (0, inf).
         mode: ``fan_in``, or ``fan_out`` to preserve the norm where widths change.
@@ -166,6 +172,9 @@ def gaussian_submatrix(scale: float = 1.0, mode: str = "fan_in") -> LooksLinear:
 
 def orthogonal_submatrix(scale: float = 1.0) -> LooksLinear:
     """Return the method with semi-orthogonal U, times ``scale``: dynamical isometry.
+
+    Formula:
+        W = [[U, -U], [-U, U]],  U semi-orthogonal with rows or columns of norm scale
 
     Raises:
         TypeError: If scale is no number.
@@ -184,6 +193,9 @@ def ternary_submatrix(
     signs: str = "balanced",
 ) -> LooksLinear:
     """Return the method with ternary U of gain 1 (ours): ternary weights, a linear network.
+
+    Formula:
+        W = [[U, -U], [-U, U]],  U in {-s, 0, +s} with Var U = 1 / fan of U
 
     Args:
         zero_proportion: See ``Ternary``; this and the others hold for U and its fans.

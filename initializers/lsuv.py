@@ -35,6 +35,9 @@ class LSUV(DataDriven):
 
     Needs ``batch``: inputs.
 
+    Formula:
+        w <- w * std / std(z),  until |std(z) - std| <= tolerance
+
     Args:
         base: Weights to start from; the paper's are orthogonal.
         std: Standard deviation to reach, in (0, inf).

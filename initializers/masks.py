@@ -37,6 +37,9 @@ class Masked(Transform):
     Biases and norm layers are the base's and are never masked. This sets where training starts
     from; ``lightning_modules.pruning.FrozenWeights`` keeps the masked weights there in training.
 
+    Formula:
+        w = m * ones(w_base) + (1 - m) * zeros(w_base),  m = [score in the top n * density]
+
     Args:
         base: The initialiser of the initial weights; object, name, spec or dict.
         final: The trained weights: ``Pretrained``, ``FromState``, or a spec or dict of these. None

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Self
+from typing import ClassVar, Self
 
 import numpy as np
 import torch
@@ -28,6 +28,9 @@ _SIX = 6.0  # depth scales to which a network is trainable (Schoenholz et al. 20
 class TwoPointMeans(Initializer):
     """Means ``+-sqrt(variance)`` with random signs: E M^2 is met exactly.
 
+    Formula:
+        M = +-sqrt(variance), each with probability 1/2
+
     Args:
         variance: sigma_m^2 in (0, 1].
         bias_variance: sigma_b^2 in [0, inf): biases are N(0, sigma_b^2); 0 sets them to 0.
@@ -36,6 +39,9 @@ class TwoPointMeans(Initializer):
         TypeError: If a value is no number.
         ValueError: If a value is outside its range.
     """
+
+    family: ClassVar[str] = "binary means"
+    citation: ClassVar[str] = "Stamatescu et al. 2020"
 
     variance: float = 0.99
     bias_variance: float = 0.0
@@ -52,6 +58,9 @@ class TwoPointMeans(Initializer):
         ``lightning_modules.methods.critical_means``). At slope 1 that is |M| = 1, where the
         gradient of M = tanh(theta) vanishes; with a depth the means stay as far from +-1 as that
         depth allows: six depth scales xi = -1/ln(chi) cover it, sigma_m^2 = exp(-6/depth)/slope^2.
+
+        Formula:
+            M = +-exp(-3 / depth) / slope
 
         Args:
             slope: phi'(0), at least 1; sign neurons (0.798) have no critical point.
@@ -96,6 +105,9 @@ class BetaMeans(TwoPointMeans):
 
     A small ``a`` puts the means near +-1; variance 1/3 is the uniform law on (-1, 1).
 
+    Formula:
+        M = 2 B - 1,  B ~ Beta(a, a),  a = (1 / variance - 1) / 2
+
     Args:
         variance: sigma_m^2 in (0, 1).
         bias_variance: sigma_b^2 in [0, inf).
@@ -111,7 +123,11 @@ class BetaMeans(TwoPointMeans):
 
     @classmethod
     def uniform(cls) -> Self:
-        """Return the uniform law on (-1, 1), sigma_m^2 = 1/3."""
+        """Return the uniform law on (-1, 1), sigma_m^2 = 1/3.
+
+        Formula:
+            M ~ U(-1, 1)
+        """
         return cls(variance=1.0 / 3.0)
 
     def fill(self, weight: Tensor, context: LayerContext) -> None:

@@ -32,6 +32,9 @@ class Mimetic(Initializer):
     sqrt(S) V^T. The values' identity is negative in vision and positive in language models.
     Everything else gets the base's weights, and all biases of the attention are the base's.
 
+    Formula:
+        Wq^T Wk ~ qk_noise Z + qk_identity I,  Wv^T Wo^T = value_noise Z + value_identity I
+
     Args:
         base: Initialiser of all other weights.
         qk_noise: Factor of Z for queries and keys, in [0, inf).

@@ -38,6 +38,9 @@ class MuP(Initializer):
     have rate 1. Attention logits over d instead of sqrt(d) are a matter of the network.
     ``Classifier`` trains with these rates.
 
+    Formula:
+        Var w_last = Var w_base * base_width / fan_in;  Adam's rates * base_width / fan_in
+
     Args:
         base: Initialiser of the weights.
         base_width: b, at least 1.

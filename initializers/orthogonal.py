@@ -24,6 +24,9 @@ class Orthogonal(Initializer):
     (C_out, C_in * taps); the groups of a convolution are orthogonalised one by one. Computed in
     float64 as the QR factor of a Gaussian matrix with the signs of R's diagonal moved into Q.
 
+    Formula:
+        G = Q R,  G_ij ~ N(0, 1);  W = scale * gain * Q * sign(diag R)
+
     Args:
         scale: Multiplier, in (0, inf).
         gain: Positive number or the name of a nonlinearity (see ``gain_value``).

@@ -14,20 +14,48 @@ from initializers.simple import Random, Zeros
 
 
 def patel_zero() -> Zeros:
-    """Return weights 0."""
+    """Return weights 0.
+
+    Formula:
+        w = 0
+
+    Source:
+        Patel, Nandu, Raut 2019, Initialization of Weights in Neural Networks
+    """
     return Zeros()
 
 
 def patel_random() -> Random:
-    """Return N(0, 0.01^2)."""
+    """Return N(0, 0.01^2).
+
+    Formula:
+        w ~ N(0, 0.01^2)
+
+    Source:
+        Patel, Nandu, Raut 2019, Initialization of Weights in Neural Networks
+    """
     return Random(0.01)
 
 
 def patel_xavier() -> LeCunNormal:
-    """Return N(0, 1 / fan_in)."""
+    """Return N(0, 1 / fan_in).
+
+    Formula:
+        w ~ N(0, 1 / fan_in)
+
+    Source:
+        Patel, Nandu, Raut 2019, Initialization of Weights in Neural Networks
+    """
     return LeCunNormal()
 
 
 def patel_he() -> HeNormal:
-    """Return N(0, 2 / fan_in)."""
+    """Return N(0, 2 / fan_in).
+
+    Formula:
+        w ~ N(0, 2 / fan_in)
+
+    Source:
+        Patel, Nandu, Raut 2019, Initialization of Weights in Neural Networks
+    """
     return HeNormal()

@@ -98,6 +98,9 @@ class Pretrained(StoredWeights):
     this value holds the path, not the contents: where results are remembered by the description,
     give the checksum as well.
 
+    Formula:
+        w = the value of the file
+
     Args:
         path: The file.
         prefix: What stands before the module's names in the file, ``"network."`` in checkpoints of

@@ -10,6 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from initializers.texttable import text_table
+
 _BLOCK = 2**16  # values measured at a time: their squares in float64 stay in the cache
 
 
@@ -82,10 +84,11 @@ class InitRecord:
         plain: dict[str, Any] = _plain(dataclasses.asdict(self))
         return plain
 
-    def __str__(self) -> str:
-        """Return the record as a short text table."""
+    def rows(self) -> list[tuple[str, ...]]:
+        """Return the weights as rows of text, the head first; the note is the last cell."""
         head = ("layer", "shape", "fan in", "fan out", "std", "zeros", "empty", "gain", "note")
-        rows = [head] + [
+        rows: list[tuple[str, ...]] = [head]
+        rows += [
             (
                 layer.name,
                 "x".join(map(str, layer.shape)),
@@ -99,13 +102,12 @@ class InitRecord:
             )
             for layer in self.layers
         ]
-        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-        lines = [
-            "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
-            for row in rows
-        ]
-        lines += [f"skipped {skip.name}: {skip.reason}" for skip in self.skipped]
-        return "\n".join(lines)
+        return rows
+
+    def __str__(self) -> str:
+        """Return the record as a short text table."""
+        skipped = [f"skipped {skip.name}: {skip.reason}" for skip in self.skipped]
+        return "\n".join([text_table(self.rows()), *skipped])
 
 
 @dataclass(frozen=True)

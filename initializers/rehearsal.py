@@ -7,6 +7,7 @@ and flags stay as they are, and whatever fails on the way changes nothing.
 from __future__ import annotations
 
 import copy
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.dropout import _DropoutNd
 
@@ -143,6 +145,36 @@ class Rehearsal:
         for bias in self.original.plan.biases:
             bias.write(wanted[bias.name].parameter)
         self.original.plan.reset_norms_and_padding()
+
+
+@contextmanager
+def twice_differentiable(owner: str, network: nn.Module) -> Iterator[None]:
+    """Refuse, naming the layer, where torch has no second derivative for what is done inside.
+
+    Also turns off the fast kernels of attention, which have none.
+
+    Args:
+        owner: Name of the method, for the message.
+        network: The network that is differentiated.
+
+    Raises:
+        ValueError: If torch lacks the derivative of a derivative.
+    """
+    try:
+        with sdpa_kernel(SDPBackend.MATH):
+            yield
+    except RuntimeError as error:
+        found = re.search(r"derivative for aten::(\w+) is not implemented", str(error))
+        if found is None:
+            raise
+        kind = found[1].removesuffix("_backward").replace("_", "")
+        layer = next(
+            (name for name, m in network.named_modules() if type(m).__name__.lower() == kind), kind
+        )
+        raise ValueError(
+            f"{owner} needs a network that is twice differentiable, but torch has no second "
+            f"derivative of {layer} ({kind})."
+        ) from error
 
 
 def _called(network: nn.Module, values: Mapping[str, Tensor], inputs: Tensor) -> Any:

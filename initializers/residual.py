@@ -31,6 +31,9 @@ class ResidualScaling(Initializer):
     ``initializers.branch_gains``. The squared norm of the signal grows by ``(1 + 1/B)^B`` per
     stage, at most by e, whatever the depth.
 
+    Formula:
+        Var w = scale^2 * gamma / fan,  gamma = 2 | 1/B at a branch's end | 1 in a shortcut
+
     Args:
         scale: Multiplier of the standard deviation, in (0, inf).
         mode: ``fan_in`` (preserves the second moment per unit), ``fan_out`` (the norm),

@@ -38,6 +38,9 @@ class Rewired(Transform):
     follow them more closely. The groups of a convolution are rewired one by one, so that depthwise
     filters of one unit each stay as they are; so do embeddings.
 
+    Formula:
+        a row deals its weights, smallest first, to columns j with odds s_j + |min s| + 1
+
     Args:
         base: The initialiser whose weights are rearranged; ``orthogonal`` by
             default, which the authors recommend.

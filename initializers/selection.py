@@ -42,6 +42,9 @@ class PerLayer(Initializer):
 
     Spec: ``per_layer:base=he_normal,rules=(first=lecun_normal,*.conv2=(ternary:density=0.1))``.
 
+    Formula:
+        w of a layer = that of the first rule that selects it, else of the base
+
     Args:
         base: Initialiser of the layers that no rule selects.
         rules: Pairs of a selector (see ``initializers.selectors.selects``) and an initialiser, a

@@ -28,6 +28,9 @@ class SignConstant(Transform):
     deviation of the layer's weights as they were drawn (after truncation, zeros included). A layer
     whose weights are all equal has none and becomes 0, which the record notes.
 
+    Formula:
+        w = alpha * sign(w_base),  alpha = std of the layer's w_base
+
     Args:
         base: The initialiser that gives the signs; object, name, spec or dict.
         alpha: ``std``, or ``gain`` for ``gain / sqrt(fan)`` with the base's own gain and fan, which
@@ -72,6 +75,9 @@ class SignPermutation(Transform):
     Within each layer, the signs of the non-zero weights are permuted uniformly: as many weights
     are positive as before. This destroys what the signs say and keeps everything else.
 
+    Formula:
+        w_i = |w_base,i| * sign(w_base,p(i)),  p a random permutation
+
     Args:
         base: The initialiser that gives the weights; object, name, spec or dict.
 
@@ -95,6 +101,9 @@ class MagnitudePermutation(Transform):
     Within each layer, the magnitudes of the non-zero weights are permuted uniformly (the paper's
     ``signed_reinit``). This destroys what the magnitudes say and keeps signs and zeros.
 
+    Formula:
+        w_i = sign(w_base,i) * |w_base,p(i)|,  p a random permutation
+
     Args:
         base: The initialiser that gives the weights; object, name, spec or dict.
 
@@ -116,6 +125,9 @@ class WeightPermutation(Transform):
     """The base's weights of each layer in a uniformly random order (the paper's ``random_reinit``).
 
     Zeros move, too: only the layer's distribution is kept.
+
+    Formula:
+        w_i = w_base,p(i),  p a random permutation
 
     Args:
         base: The initialiser that gives the weights; object, name, spec or dict.

@@ -17,7 +17,11 @@ from initializers.ternary_sampling import fill_rows
 
 @dataclass(frozen=True)
 class Zeros(Initializer):
-    """All weights 0: nothing but the output bias of a ReLU network can learn."""
+    """All weights 0: nothing but the output bias of a ReLU network can learn.
+
+    Formula:
+        w = 0
+    """
 
     stochastic: ClassVar[bool] = False
     fills_in_place: ClassVar[bool] = True
@@ -35,6 +39,9 @@ class Zeros(Initializer):
 @dataclass(frozen=True)
 class Constant(Initializer):
     """All weights equal: the units of a layer stay identical for ever.
+
+    Formula:
+        w = value
 
     Args:
         value: The weight, any finite number.
@@ -65,6 +72,9 @@ class Constant(Initializer):
 @dataclass(frozen=True)
 class Random(Initializer):
     """N(0, std^2) for every layer, whatever its fans.
+
+    Formula:
+        w ~ N(0, std^2)
 
     Args:
         std: Standard deviation, in (0, inf).
@@ -97,6 +107,9 @@ class SparseNormal(Initializer):
 
     ``torch.nn.init.sparse_`` zeroes a share of every *column*, so that units get unequal numbers
     of inputs; here every unit gets the same number.
+
+    Formula:
+        min(degree, inputs) weights of each unit ~ N(0, std^2), the others 0
 
     Args:
         degree: Non-zero incoming weights per unit, at least 1; all of them where a unit has fewer.

@@ -25,6 +25,9 @@ class SkipInit(Initializer):
     shortcut path at first. The weights are the base's. The formulas are recalled. For networks
     with such parameters: ``lightning_modules`` has ``skipinit_resnet20``.
 
+    Formula:
+        x + alpha * f(x) with alpha = 0
+
     Args:
         base: Initialiser of the weights.
         alpha: Start of the multipliers: a number, or ``depth`` for 1 / sqrt(their number).

@@ -66,6 +66,9 @@ class StrengthStabilized(Transform):
     hardly differ between draws. The cost is ``tries`` times the base's. Embeddings keep the first
     draw.
 
+    Formula:
+        w = argmin over tries of  (Var of the row sums + Var of the column sums) / 2
+
     Args:
         base: The initialiser that draws; one that sets each weight by itself;
             ``orthogonal`` by default.

@@ -60,6 +60,9 @@ class Ternary(Initializer):
     ``unscaled=False`` the zero proportion is 2/3: the three values are equally frequent and the
     kurtosis ``1 / (1 - p0)`` is the Gaussian's 3.
 
+    Formula:
+        w in {-s, 0, +s},  P(w = 0) = p0,  s = scale * gain / sqrt(fan * (1 - p0))
+
     Args:
         zero_proportion: p0, in [0, 1).
         density: 1 - p0, in (0, 1].
@@ -143,17 +146,29 @@ class Ternary(Initializer):
 
     @classmethod
     def glorot_twin(cls, **options: Any) -> Ternary:
-        """Return unscaled ternary weights of Glorot's variance, 2 / (fan_in + fan_out)."""
+        """Return unscaled ternary weights of Glorot's variance, 2 / (fan_in + fan_out).
+
+        Formula:
+            w in {-1, 0, +1},  P(w != 0) = min(1, 2 / (fan_in + fan_out))
+        """
         return cls(**{"unscaled": True, "gain": "linear", "mode": "fan_avg", **options})
 
     @classmethod
     def he_twin(cls, **options: Any) -> Ternary:
-        """Return unscaled ternary weights of He's variance, 2 / fan_in."""
+        """Return unscaled ternary weights of He's variance, 2 / fan_in.
+
+        Formula:
+            w in {-1, 0, +1},  P(w != 0) = min(1, 2 / fan_in)
+        """
         return cls(**{"unscaled": True, "gain": "relu", "mode": "fan_in", **options})
 
     @classmethod
     def lecun_twin(cls, **options: Any) -> Ternary:
-        """Return unscaled ternary weights of LeCun's variance, 1 / fan_in."""
+        """Return unscaled ternary weights of LeCun's variance, 1 / fan_in.
+
+        Formula:
+            w in {-1, 0, +1},  P(w != 0) = min(1, 1 / fan_in)
+        """
         return cls(**{"unscaled": True, "gain": "linear", "mode": "fan_in", **options})
 
     def fill(self, weight: Tensor, context: LayerContext) -> None:

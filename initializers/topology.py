@@ -91,6 +91,22 @@ def trace(owner: str, module: nn.Module, weights: Sequence[Weight], instead: str
         ValueError: If the forward pass cannot be traced, for instance because it branches on
             values, or a sum cannot be told apart into branch and shortcut.
     """
+    root, graph = trace_graph(owner, module, weights, instead)
+    names = dict.fromkeys(layer_name(weight.name) for weight in weights)
+    return _Reader(owner, root, graph, tuple(names)).read(instead)
+
+
+def trace_graph(
+    owner: str, module: nn.Module, weights: Sequence[Weight], instead: str
+) -> tuple[nn.Module, fx.Graph]:
+    """Trace the forward pass, with layers that have weights as units.
+
+    Arguments and errors as ``trace``.
+
+    Returns:
+        A root and the graph; ``root.get_submodule(node.target)`` is the module of a node, and its
+        name in ``module`` is the target without the part before the first dot.
+    """
     root = nn.Sequential(module)  # so that a single layer is a network as well
     try:
         graph = _Tracer({id(weight.module) for weight in weights}).trace(root)
@@ -100,8 +116,7 @@ def trace(owner: str, module: nn.Module, weights: Sequence[Weight], instead: str
             f"{owner}: the connections of {type(module).__name__} cannot be worked out, because "
             f"its forward pass cannot be traced ({type(error).__name__}: {reason}); {instead}."
         ) from error
-    names = dict.fromkeys(layer_name(weight.name) for weight in weights)
-    return _Reader(owner, root, graph, tuple(names)).read(instead)
+    return root, graph
 
 
 class _Tracer(fx.Tracer):
@@ -130,7 +145,7 @@ class _Reader:
         sizes: set[fx.Node] = set()
         for node in self.nodes:
             inputs = node.all_input_nodes
-            if _asks_for_a_size(node) or (inputs and sizes.issuperset(inputs)):
+            if asks_for_a_size(node) or (inputs and sizes.issuperset(inputs)):
                 sizes.add(node)
             elif node.op == "call_module":
                 own = str(node.target).partition(".")[2]  # without the "0" of the Sequential
@@ -243,7 +258,8 @@ def _is_sum(node: fx.Node) -> bool:
     return node.op == "call_method" and node.target in ("add", "add_")
 
 
-def _asks_for_a_size(node: fx.Node) -> bool:
+def asks_for_a_size(node: fx.Node) -> bool:
+    """Return whether a node yields a size or an attribute instead of a signal."""
     if node.op == "call_method":
         return node.target in _SIZES
     return node.op == "call_function" and node.target is getattr

@@ -23,6 +23,9 @@ class TorchDefault(Initializer):
     * Embedding: N(0, 1).
     * MultiheadAttention: projections of the input Glorot-uniform, the packed one with the fans of
       the whole (3d, d) matrix; its biases 0.
+
+    Formula:
+        w, b ~ U(-1 / sqrt(fan_in), 1 / sqrt(fan_in))
     """
 
     fills_in_place: ClassVar[bool] = True

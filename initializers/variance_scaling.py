@@ -70,6 +70,9 @@ class ScaledInitializer(Initializer):
 class VarianceScaling(ScaledInitializer):
     """Any law, fan and gain: standard deviation ``scale * gain / sqrt(fan)``.
 
+    Formula:
+        E w = 0,  Var w = (scale * gain)^2 / fan
+
     Args:
         scale: Multiplier of the standard deviation, in (0, inf); the same meaning as in
             ``Ternary`` (Keras multiplies the variance instead).

@@ -93,6 +93,9 @@ class WeightNormForward(_RowNorms):
     ``E|V h|^2 = n_out / n_in * |h|^2``, and a ReLU halves it. For convolutions the fans are the
     channels: the size of the kernel cancels, and the stride is not considered.
 
+    Formula:
+        w = g v / |v|,  g = scale * sqrt(2 fan_in / fan_out)
+
     Args:
         scale: Multiplier of the norms, in (0, inf).
         directions: ``orthogonal`` (the paper's recommendation; rows of a semi-orthogonal matrix,
@@ -130,6 +133,9 @@ class WeightNormResNet(_RowNorms):
     gamma depends on what a layer is in its residual block: see ``initializers.branch_gains``. A
     network without blocks is initialised as by ``WeightNormForward``, except that a layer without
     a rectifier after it has gamma 1.
+
+    Formula:
+        w = g v / |v|,  g = scale * sqrt(gamma fan_in / fan_out)
 
     Args:
         scale: Multiplier of the norms, in (0, inf).

@@ -35,6 +35,9 @@ class WeightNormData(Initializer):
     layers that the batch does not pass through, embeddings, attention. A layer that is used
     several times is set by its first use.
 
+    Formula:
+        w = g v / |v|,  g = 1 / sigma(z),  b = -mu(z) / sigma(z)
+
     Args:
         directions: ``normal`` (the paper's) or ``orthogonal``.
 

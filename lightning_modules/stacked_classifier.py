@@ -161,11 +161,7 @@ class StackedClassifier(pl.LightningModule):
         Raises:
             ValueError: it has left the stack.
         """
-        for block in self._blocks():
-            if position in block.positions:
-                break
-        else:
-            raise ValueError(f"Member {position} has left the stack; {self.active} are in it.")
+        block = self._block_of(position)
         member = self.members[position]
         rule: dict[str, Any] = self.optimization.to_dict() | {"lr": self._rate(position)}
         network = copy.deepcopy(self._spec)
@@ -180,6 +176,26 @@ class StackedClassifier(pl.LightningModule):
         model.history = list(self.histories[position])
         model.diverged = self.diverged[position]
         return model
+
+    def member_network(self, position: int) -> nn.Module:
+        """A member's weights as they are now, in a network that is used again for the next one.
+
+        Args:
+            position: its place in `members`.
+
+        Raises:
+            ValueError: it has left the stack.
+        """
+        block = self._block_of(position)
+        pattern = self._pattern[0].to(block.stacked[0])
+        block.network.store_member(block.positions.index(position), pattern)
+        return pattern
+
+    def _block_of(self, position: int) -> Block:
+        for block in self._blocks():
+            if position in block.positions:
+                return block
+        raise ValueError(f"Member {position} has left the stack; {self.active} are in it.")
 
     def leave(self, positions: Iterable[int]) -> None:
         """Take members out of the stack at the end of the epoch; their histories stay.

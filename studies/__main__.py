@@ -28,6 +28,7 @@ def main() -> None:
     print("\nRun one: python -m studies.NAME    Its options: python -m studies.NAME --help")
     print("On several devices: python -m studies run --devices N -m studies.NAME")
     print("Train a single network: python -m studies.train --help")
+    print("Measure networks without training: python -m studies.diagnose --help")
 
 
 if __name__ == "__main__":

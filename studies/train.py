@@ -68,6 +68,7 @@ def train_one(options: TrainOptions) -> int:
         options.accelerator,
         checkpoints=str(Path(options.output) / "checkpoints"),
         checkpoint_every=options.checkpoint_every,
+        diagnostics=options.diagnostics,
     )
 
     from datamodules.errors import DataError

@@ -48,6 +48,10 @@ def parse(
             parser.add_argument(name, action="store_true", help=text)
             continue
         default = field.default_factory() if callable(field.default_factory) else field.default
+        if "nargs" in field.metadata:  # words one after the other
+            nargs = field.metadata["nargs"]
+            parser.add_argument(name, nargs=nargs, type=str, default=default, help=text)
+            continue
         parser.add_argument(name, type=hints[field.name], default=default, help=text)
     printed = io.StringIO()
     try:
@@ -166,6 +170,8 @@ def command_line(module: str, options: Any) -> str:
         if value == default or field.name in ("dry_run", "fresh", "quiet"):
             continue
         parts.append(flag(field.name))
-        if value is not True:
+        if "nargs" in field.metadata:
+            parts += [shlex.quote(mask(str(item))) for item in value]
+        elif value is not True:
             parts.append(shlex.quote(mask(str(value))))
     return " ".join(parts)

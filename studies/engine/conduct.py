@@ -62,6 +62,7 @@ def conduct(study: Study, options: StudyOptions) -> int:
         environment_of(options),
         checkpoints=str(plan.output / "checkpoints"),
         checkpoint_every=options.checkpoint_every,
+        diagnostics=options.diagnostics,
     )
     workers = default_workers(options.accelerator) if options.workers == "auto" else options.workers
     stack = None if options.stack == "auto" else options.stack

@@ -48,6 +48,9 @@ class RecipeOptions:
     checkpoint_every: int = _option(
         0, "save every run after so many epochs, to continue from there if interrupted; 0: never"
     )
+    diagnostics: Literal["off", "init", "epoch"] = _option(
+        "init", "measure signals and gradients of every network: at the start, or each epoch too"
+    )
     quiet: bool = _option(False, "no progress")
 
     def __post_init__(self) -> None:

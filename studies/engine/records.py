@@ -9,7 +9,7 @@ from typing import Any
 
 from studies.engine.errors import UserError
 from studies.engine.options import RecipeOptions
-from studies.engine.run import Arm, Recipe, Result, Run
+from studies.engine.run import Arm, Recipe, Result, Run, diagnostic_fields
 from studies.engine.tracking import (
     Tracker,
     TrackingConfig,
@@ -76,8 +76,10 @@ def run_record(
         "test_accuracy": result.test_accuracy,
         "test_loss": result.test_loss,
         **result.extra,
+        **diagnostic_fields(result.diagnostics.get("summary", {})),
         "seconds": result.seconds,
     }
+    epochs = result.diagnostics.get("steps", ())[1:]  # the first are the initial weights
     return {
         "params": {**arm_params(run.arm), **recipe_params(run), "seed": run.seed},
         "tags": {
@@ -88,7 +90,8 @@ def run_record(
         },
         "history": [
             {name: value for name, value in epoch.items() if value is not None}
-            for epoch in result.history
+            | diagnostic_fields(epochs[index] if index < len(epochs) else {})
+            for index, epoch in enumerate(result.history)
         ],
         "metrics": {name: value for name, value in finals.items() if value is not None},
         "status": status or result.status,

@@ -151,6 +151,8 @@ class Result:
             report on the trained layers.
         data: the data set's description, including its fingerprint.
         extra: further final figures, such as a method's test_accuracy_sampled.
+        diagnostics: what was measured on the way, see `studies.engine.diagnosis.training.plain`;
+            empty where nothing was.
     """
 
     key: str
@@ -164,6 +166,7 @@ class Result:
     initialization: Mapping[str, Any]
     data: Mapping[str, Any]
     extra: Mapping[str, float] = dataclasses.field(default_factory=dict)
+    diagnostics: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
     def to_dict(self) -> Plain:
         """Plain data from which `Result.from_dict` makes an equal value."""
@@ -189,6 +192,8 @@ class Environment:
         num_nodes: hosts that do, >= 1.
         checkpoints: folder of epoch checkpoints; None keeps none.
         checkpoint_every: epochs between two of them; 0 keeps none.
+        diagnostics: what is measured beside the accuracies: "off", "init" (the initial weights) or
+            "epoch" (after every epoch too).
     """
 
     data_root: str | None = None
@@ -197,11 +202,17 @@ class Environment:
     num_nodes: int = 1
     checkpoints: str | None = None
     checkpoint_every: int = 0
+    diagnostics: str = "init"
 
     @property
     def world_size(self) -> int:
         """Processes that train one run together, one per device."""
         return self.devices * self.num_nodes
+
+
+def diagnostic_fields(summary: Mapping[str, float]) -> dict[str, float]:
+    """Diagnostics under the names that they have in tables and in tracking."""
+    return {f"diagnostics.{name}": value for name, value in summary.items()}
 
 
 def content_hash(content: Any) -> str:

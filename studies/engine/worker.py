@@ -25,6 +25,7 @@ from lightning_modules import (
 )
 from studies.engine.checkpoints import EpochCheckpoint
 from studies.engine.data import describe, load_data
+from studies.engine.diagnosis.training import callback_for, plain
 from studies.engine.forms import ALONE, Form
 from studies.engine.run import Environment, Result, Run
 from studies.engine.trainer import make_trainer
@@ -104,7 +105,8 @@ def run_one(
         method=run.arm.method,
     )
     saver = EpochCheckpoint(environment, [run], module)
-    callbacks = [SeedDraws(run.seed), saver, *([] if quiet else [_EpochLines()])]
+    diagnostics = callback_for(data, environment)
+    callbacks = [SeedDraws(run.seed), saver, *diagnostics, *([] if quiet else [_EpochLines()])]
     trainer = make_trainer(recipe, environment, callbacks)
     with torch.random.fork_rng(devices=[]):
         batches = WholeEpoch(data.train_dataloader())
@@ -116,10 +118,13 @@ def run_one(
     (record,) = saver.records()
     if module.applied is not None:
         record["method"] = module.applied.report()
-    result = _result(run, module.history, module.tested, record, describe(data), saver.times())
+    result = _result(
+        run, module.history, module.tested, record, describe(data), saver.times(),
+        plain(diagnostics),
+    )  # fmt: skip
     saver.remove()
     # Trainer and module refer to each other; left to chance, their memory piles up.
-    del module, trainer, saver, callbacks
+    del module, trainer, saver, callbacks, diagnostics
     gc.collect()
     return result
 
@@ -155,7 +160,8 @@ def run_stack(runs: Sequence[Run], environment: Environment, form: Form) -> list
         fused=form.fused,
     )
     saver = EpochCheckpoint(environment, runs, module)
-    trainer = make_trainer(recipe, environment, [SeedDraws(seeds[0]), saver])
+    diagnostics = callback_for(first, environment)
+    trainer = make_trainer(recipe, environment, [SeedDraws(seeds[0]), saver, *diagnostics])
     with torch.random.fork_rng(devices=[]):
         batches = StackedBatches({seed: each.train_dataloader() for seed, each in data.items()})
         _fit(trainer, module, batches, first.val_dataloader(), saver)
@@ -170,6 +176,7 @@ def run_stack(runs: Sequence[Run], environment: Environment, form: Form) -> list
             records[position],
             description,
             (started, seconds / len(runs)),
+            plain(diagnostics, position),
         )
         for position, run in enumerate(runs)
     ]
@@ -223,6 +230,7 @@ def _result(
     record: Mapping[str, Any],
     data: Mapping[str, Any],
     times: tuple[float, float],
+    diagnostics: Mapping[str, Any],
 ) -> Result:
     diverged = not all(math.isfinite(value) for value in history[-1].values())
     worst = 0.0 if run.test else None
@@ -240,6 +248,7 @@ def _result(
         seconds=times[1],
         initialization=record,
         data=data,
+        diagnostics=diagnostics,
         extra={} if diverged else {name: tested[name] for name in tested if name not in _TESTED},
     )
 

@@ -5,9 +5,11 @@ import torch
 from torch import nn
 from torchvision import models
 
-from initializers import residual_branches
+from initializers import PerLayer, residual_branches
 from initializers.branches import branch_ends
+from initializers.layers import plan_module
 from initializers.testing_modules import network, structured_network
+from initializers.topology import layer_name, trace
 from lightning_modules import build_network
 
 
@@ -63,3 +65,25 @@ def test_the_whole_module_may_be_the_block() -> None:
     block = structured_network()[1]
     (branch,) = residual_branches(block)
     assert (branch.block, branch.weights) == ("", ("conv1.weight", "conv2.weight"))
+
+
+AGREEING = ("resnet20", "resnet:depth=14,shortcut=B", "fixup_resnet20", "wn_resnet20")
+
+
+@pytest.mark.parametrize("name", [*AGREEING, "torchvision:resnet18", "torchvision:resnet50"])
+def test_the_forward_pass_tells_the_same_branches(name: str) -> None:
+    module = build_network(name, input_shape=(3, 32, 32), num_classes=10)
+    traced = trace("test", module, plan_module(module, "test").weights, "nothing")
+    assert [
+        (tuple(map(layer_name, branch.weights)), tuple(map(layer_name, branch.shortcut)))
+        for branch in residual_branches(module)
+    ] == [(block.branch, block.shortcut) for block in traced.blocks]
+    assert traced.blocks
+
+
+def test_weight_normalised_branches_end_where_plain_ones_do() -> None:
+    module = build_network("wn_resnet20", input_shape=(3, 8, 8), num_classes=10)
+    ends = {f"stage{stage}.{block}.conv2.weight" for stage in (1, 2, 3) for block in range(3)}
+    assert branch_ends(module) == ends
+    record = PerLayer("he_normal", {"branch_end": "zeros"})(module, seed=0)
+    assert {layer.name for layer in record.layers if layer.zero_fraction == 1.0} == ends

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from studies.engine.run import Result, Run
+from studies.engine.run import Result, Run, diagnostic_fields
 
 Row = dict[str, Any]
 
@@ -57,6 +57,7 @@ def run_row(run: Run, result: Result, *, study: str, stage: str, trial: int | No
         "test_loss": result.test_loss,
         "test_accuracy": result.test_accuracy,
         **result.extra,
+        **diagnostic_fields(result.diagnostics.get("summary", {})),
         "seconds": round(result.seconds, 4),
         "key": result.key,
         HISTORY: result.history,

@@ -1,0 +1,1 @@
+"""What `python -m studies.diagnose` measures, predicts, prints and draws."""
