@@ -1,4 +1,5 @@
 # make study    own environment, install, the main job on the embedded data
+# make ui       MLflow's UI on the studies' store, for this machine only
 # make test     the tests
 # make check    lint, format, types, import contracts and tests
 PYTHON ?= python3
@@ -6,10 +7,13 @@ VENV := .venv
 BIN := $(VENV)/bin
 export MLFLOW_DISABLE_TELEMETRY := true
 
-.PHONY: study test check lint format install clean
+.PHONY: study ui test check lint format install clean
 
 study: install
 	$(BIN)/python -m studies.ternary_sparsity
+
+ui: install
+	$(BIN)/python -m studies.ui
 
 test: install
 	$(BIN)/python -m pytest -n 2

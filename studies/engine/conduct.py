@@ -8,7 +8,7 @@ import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from studies.engine.cli import command_line
 from studies.engine.devices import environment_of
@@ -19,15 +19,26 @@ from studies.engine.options import StudyOptions
 from studies.engine.plan import Plan, make_plan
 from studies.engine.progress import Progress, clock
 from studies.engine.recorder import Recorder
-from studies.engine.report import answer, comparison_table, write_results
+from studies.engine.report import (
+    REPORT_FILE,
+    answer,
+    comparison_table,
+    verdict_text,
+    write_report,
+    write_results,
+)
 from studies.engine.report.files import Row, run_row
 from studies.engine.run import Arm
 from studies.engine.search import Trial, search
 from studies.engine.session import Session
 from studies.engine.storage import Ledger, open_storage
 from studies.engine.study import Family, Study
+from studies.engine.tracking import environment_tags
 from studies.engine.train import default_workers
 from studies.engine.world import crew
+
+if TYPE_CHECKING:
+    from studies.engine.compare import Comparisons
 
 
 def conduct(study: Study, options: StudyOptions) -> int:
@@ -76,10 +87,10 @@ def conduct(study: Study, options: StudyOptions) -> int:
         recorder = Recorder(plan, options, ledger, active=not finished)
         # The workers end first, so that what is still to be recorded does not keep them training.
         with recorder, session:
-            table, sentence, paths = _lead(session, recorder, options, finished=finished)
+            comparisons, sentence, paths = _lead(session, recorder, options, finished=finished)
         if finished:
             print(_heading(plan, workers))
-        print(f"\n{table}\n\n{sentence}\n")
+        print(f"\n{verdict_text(comparisons, sentence)}\n")
         print(_closing(plan, session.trained, time.monotonic() - started, paths), flush=True)
         print(recorder.closing(send=members.alone()))
     return 0
@@ -87,8 +98,8 @@ def conduct(study: Study, options: StudyOptions) -> int:
 
 def _lead(
     session: Session, recorder: Recorder, options: StudyOptions, *, finished: bool
-) -> tuple[str, str, tuple[Path, ...]]:
-    """Search, confirm, compare and write down; returns table, answer and files."""
+) -> tuple[Comparisons, str, tuple[Path, ...]]:
+    """Search, confirm, compare and write down; returns comparisons, answer and files."""
     plan, study, ledger = session.plan, session.plan.study, session.ledger
     if not finished:
         session.open_workers()
@@ -111,6 +122,7 @@ def _lead(
     table = comparison_table(comparisons)
     results = {
         "study": study.name,
+        "title": study.title,
         "question": study.question,
         "claim": study.claim,
         "answer": sentence,
@@ -121,14 +133,18 @@ def _lead(
         "seeds": list(plan.seeds),
         "tuned": [arm.to_dict() for arm in tuned],
         "facts": facts,
+        "versions": _versions(ledger),
         **comparisons.to_dict(),
     }
     rows.sort(key=lambda row: (row["stage"] == "confirm", row["seed"], row["trial"] or 0))
     paths = write_results(plan.output, rows, results, table)
+    report = plan.output / REPORT_FILE
+    drawn = finished and report.exists()
+    paths = (*paths, *((report,) if drawn else write_report(plan.output)))
     recorder.finish(arms, comparisons, sentence, table, paths)
     ledger.remember("finished", _totals(plan))
     shutil.rmtree(plan.output / "checkpoints", ignore_errors=True)  # of runs under way once
-    return table, sentence, paths
+    return comparisons, sentence, paths
 
 
 def _follow(session: Session, members: Members, totals: Mapping[str, Any], *, fresh: bool) -> bool:
@@ -202,6 +218,15 @@ def _confirm(
     return accuracies, diverged
 
 
+def _versions(ledger: Ledger) -> Mapping[str, str]:
+    """What the study was made with: versions and commit of the process that first ended it."""
+    versions = ledger.recall("versions")
+    if versions is None:
+        versions = environment_tags()
+        ledger.remember("versions", versions)
+    return versions
+
+
 def _totals(plan: Plan) -> dict[str, Any]:
     """What a finished study may be continued beyond."""
     return {"trials": plan.trials, "seeds": len(plan.seeds), "margin": plan.margin}
@@ -243,5 +268,5 @@ def _closing(plan: Plan, trained: int, seconds: float, paths: Sequence[Path]) ->
         spent = "Nothing was left to train"
     else:
         spent = f"{trained} trainings in {clock(seconds)}"
-    names = ", ".join(path.name for path in paths)
+    names = ", ".join(path.name for path in paths if path.parent == plan.output)
     return f"{spent}. Results: {plan.output}/ ({names})"

@@ -27,6 +27,7 @@ from studies.engine.storage import Ledger
 from studies.engine.study import Family
 from studies.engine.tracking import Tracker, TrackingError, environment_tags, ui_command
 from studies.engine.tracking.destination import Destination
+from studies.engine.tracking.views import study_views
 
 if TYPE_CHECKING:
     from studies.engine.compare import Comparisons
@@ -87,8 +88,12 @@ class Recorder:
             UserError: the store cannot be used as it is.
         """
         if self._active:
-            study, folder = self._plan.study, self._plan.output
-            self._tracker = open_tracker(self._config, study.name, folder, study.question)
+            plan, study = self._plan, self._plan.study
+            searched = dict.fromkeys(p.name for family in plan.families for p in family.space)
+            views = study_views(plan.recipe.data, plan.recipe.network, list(searched))
+            self._tracker = open_tracker(
+                self._config, study.name, plan.output, study.question, views
+            )
 
     def start(self, facts: Mapping[str, Any]) -> None:
         """Open the study's run and one run per arm of the confirmation."""
@@ -220,7 +225,8 @@ class Recorder:
         groups = {arm.label: _group(arm) for arm in arms}
         self._mark_superseded(groups)
         for path in paths:
-            self._tracker.log_artifact_file(self._study, path)
+            inside = path.parent.relative_to(self._plan.output).as_posix()
+            self._tracker.log_artifact_file(self._study, path, None if inside == "." else inside)
         question = self._plan.study.question
         self._tracker.set_description(
             self._study, f"**{question}**\n\n{sentence}\n\n```\n{table}\n```"

@@ -33,7 +33,11 @@ def tracking_config(options: RecipeOptions) -> TrackingConfig:
 
 
 def open_tracker(
-    config: TrackingConfig, experiment: str, folder: Path, note: str | None = None
+    config: TrackingConfig,
+    experiment: str,
+    folder: Path,
+    note: str | None = None,
+    views: Mapping[str, str] | None = None,
 ) -> Tracker:
     """Open the tracking store; one that is away now is told to the user in one line.
 
@@ -42,13 +46,19 @@ def open_tracker(
         experiment: name of the experiment.
         folder: existing folder that keeps what the store misses.
         note: description of the experiment.
+        views: prepared views of MLflow's UI.
 
     Raises:
         UserError: the store cannot be used as it is.
     """
     try:
         tracker = Tracker.open(
-            config, experiment=experiment, primary_metric="test_accuracy", note=note, folder=folder
+            config,
+            experiment=experiment,
+            primary_metric="test_accuracy",
+            note=note,
+            views=views,
+            folder=folder,
         )
     except TrackingError as error:
         raise UserError(sentence(error)) from error

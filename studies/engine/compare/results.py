@@ -1,5 +1,6 @@
 """What a comparison says, as plain values."""
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, TypeAlias
 
@@ -123,3 +124,18 @@ class Comparisons:
             "arms": [summary.to_dict() for summary in self.arms],
             "comparisons": [comparison.to_dict() for comparison in self.comparisons],
         }
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> "Comparisons":
+        """The inverse of `to_dict`; entries beyond its own are ignored.
+
+        Raises:
+            KeyError: an entry is missing.
+            TypeError: an arm or a comparison has other fields.
+        """
+        return cls(
+            tuple(ArmSummary(**arm) for arm in data["arms"]),
+            tuple(Comparison(**comparison) for comparison in data["comparisons"]),
+            data["margin"],
+            data["alpha"],
+        )

@@ -2,23 +2,49 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from studies.engine.compare import Comparison, Comparisons
 
-_HEAD = ("arm", "test accuracy %", "95 % interval", "compared with", "difference", "", "verdict")
+HEAD = ("arm", "test accuracy %", "95 % interval", "compared with", "difference", "", "verdict")
+NUMBERS = frozenset({1, 2, 4, 5})
+"""Columns of `HEAD` that hold numbers: set to the right."""
 
 
-def comparison_table(comparisons: Comparisons) -> str:
-    """One row per arm, and one more for each further comparison of it.
+class VerdictRow(NamedTuple):
+    """One line of the verdict table, as texts; "" where an arm is not compared or goes on.
 
-    Accuracies are percentages of the test split, differences percentage points with a 95 %
-    interval; verdicts are those of `studies.engine.compare`.
+    Args:
+        arm: label, with the number of diverged runs if any.
+        mean: mean test accuracy in per cent.
+        interval: its interval.
+        reference: what the arm is compared with.
+        difference: mean difference in percentage points.
+        difference_interval: its interval.
+        verdict: the verdict, for an undecided one with the seeds it needs, and the note's number.
+        word: the verdict alone.
+    """
+
+    arm: str
+    mean: str
+    interval: str
+    reference: str = ""
+    difference: str = ""
+    difference_interval: str = ""
+    verdict: str = ""
+    word: str = ""
+
+
+def verdict_rows(comparisons: Comparisons) -> tuple[tuple[VerdictRow, ...], tuple[str, ...]]:
+    """The rows, one per arm in the order of the means and one more for each further comparison.
+
+    Returns:
+        The rows, and the notes that they refer to as [1], [2] ...
     """
     notes = list(dict.fromkeys(c.note for c in comparisons.comparisons if c.note))
-    rows: list[tuple[str, ...]] = []
+    rows: list[VerdictRow] = []
     for summary in sorted(comparisons.arms, key=lambda arm: -arm.mean):
         own = [c for c in comparisons.comparisons if c.arm == summary.arm]
         lost = f" ({summary.diverged} diverged)" if summary.diverged else ""
@@ -27,13 +53,37 @@ def comparison_table(comparisons: Comparisons) -> str:
             f"{100 * summary.mean:.2f}",
             f"{100 * summary.low:.2f} to {100 * summary.high:.2f}",
         )
-        rows.append((*left, *(_right(own[0], notes) if own else ("", "", "", ""))))
-        rows += [("", "", "", *_right(comparison, notes)) for comparison in own[1:]]
-    footnotes = [f"[{number}] {note}" for number, note in enumerate(notes, start=1)]
-    return "\n".join([_aligned([_HEAD, *rows]), *footnotes])
+        rows.append(VerdictRow(*left, *(_right(own[0], notes) if own else ())))
+        rows += [VerdictRow("", "", "", *_right(comparison, notes)) for comparison in own[1:]]
+    return tuple(rows), tuple(notes)
 
 
-def _right(comparison: Comparison, notes: list[str]) -> tuple[str, ...]:
+def comparison_table(
+    comparisons: Comparisons, paint: Callable[[VerdictRow], str] = lambda row: row.verdict
+) -> str:
+    """The table as aligned text.
+
+    Accuracies are percentages of the test split, differences percentage points with a 95 %
+    interval; verdicts are those of `studies.engine.compare`.
+
+    Args:
+        comparisons: what is shown.
+        paint: how the last column is written.
+    """
+    rows, notes = verdict_rows(comparisons)
+    cells = [(*row[:6], paint(row)) for row in rows]
+    widths = [max(len(row[i]) for row in (HEAD, *rows)) for i in range(len(HEAD))]
+    rule = "  ".join("-" * width for width in widths)
+    lines = [_aligned(HEAD, widths), rule, *(_aligned(row, widths) for row in cells)]
+    return "\n".join([*lines, *footnotes(notes)])
+
+
+def footnotes(notes: Sequence[str]) -> list[str]:
+    """The notes below a table, numbered."""
+    return [f"[{number}] {note}" for number, note in enumerate(notes, start=1)]
+
+
+def _right(comparison: Comparison, notes: list[str]) -> tuple[str, str, str, str, str]:
     verdict: str = comparison.verdict
     if verdict == "undecided":
         needed = comparison.seeds_needed
@@ -45,6 +95,7 @@ def _right(comparison: Comparison, notes: list[str]) -> tuple[str, ...]:
         points(comparison.mean_difference),
         f"{points(comparison.low)} to {points(comparison.high)}",
         verdict,
+        comparison.verdict,
     )
 
 
@@ -54,16 +105,9 @@ def points(value: float) -> str:
     return "0.00" if float(text) == 0 else text
 
 
-def _aligned(rows: Sequence[Sequence[str]]) -> str:
-    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
-    numbers = {1, 2, 4, 5}
-
-    def line(row: Sequence[str]) -> str:
-        cells = (
-            cell.rjust(width) if i in numbers else cell.ljust(width)
-            for i, (cell, width) in enumerate(zip(row, widths, strict=True))
-        )
-        return "  ".join(cells).rstrip()
-
-    head, *body = rows
-    return "\n".join([line(head), "  ".join("-" * w for w in widths), *(line(r) for r in body)])
+def _aligned(row: Sequence[str], widths: Sequence[int]) -> str:
+    cells = (
+        cell.rjust(width) if i in NUMBERS else cell.ljust(width)
+        for i, (cell, width) in enumerate(zip(row, widths, strict=True))
+    )
+    return "  ".join(cells).rstrip()

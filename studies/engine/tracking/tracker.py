@@ -1,7 +1,7 @@
 """The tracker: what a study calls to record itself in MLflow."""
 
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -73,6 +73,7 @@ class Tracker(Documents):
         primary_metric: str | None = None,
         greater_is_better: bool = True,
         note: str | None = None,
+        views: Mapping[str, str] | None = None,
         folder: Path | None = None,
     ) -> Self:
         """Open the store and the experiment, creating what is missing.
@@ -85,6 +86,7 @@ class Tracker(Documents):
             primary_metric: The metric that MLflow's charts show first.
             greater_is_better: Its direction.
             note: Markdown description of the experiment.
+            views: Prepared views of the UI, as tags of the experiment (`views.study_views`).
             folder: Existing folder of the spool. What an earlier process left there is sent
                 first, and the runs that it left open are ended. None: no spool, so that a store
                 that is away is an error, and what it misses is lost.
@@ -101,6 +103,7 @@ class Tracker(Documents):
             tags["mlflow.experiment.primaryMetric.greaterIsBetter"] = str(greater_is_better)
         if note is not None:
             tags[NOTE_TAG] = cut(mask(note), TAG_LIMIT)
+        tags |= views or {}
         destination = Destination(config, mask(config.experiment or experiment), tags)
         writer, notice = open_writer(destination, folder)
         return cls(destination, writer, notice)

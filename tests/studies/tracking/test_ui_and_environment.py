@@ -21,8 +21,8 @@ def test_ui_command_of_a_local_store_is_quoted_for_the_shell(
         "MLFLOW_DISABLE_TELEMETRY=true",
         *[sys.executable, "-m", "mlflow", "server", "--workers", "1"],
         *["--host", "127.0.0.1", "--port", "5001"],
-        *["--backend-store-uri", "sqlite:////a b/it's.db"],
         *["--artifacts-destination", "/a $b"],
+        *["--backend-store-uri", "sqlite:////a b/it's.db"],
     ]
 
 

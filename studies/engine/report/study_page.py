@@ -1,0 +1,197 @@
+"""One study as a page: question and answer, how it was measured, table, figures, cost."""
+
+from __future__ import annotations
+
+from html import escape
+from typing import Any
+
+from studies.engine.report.cost import costs
+from studies.engine.report.figures import Drawing
+from studies.engine.report.markup import definitions, figures, page, table, verdict_cell
+from studies.engine.report.stored import StoredStudy, best_trial
+from studies.engine.report.table import NUMBERS, footnotes, verdict_rows
+
+_HEAD = ("arm", "test accuracy %", "95 % interval", "compared with", "difference", "95 % interval",
+         "verdict")  # fmt: skip
+_DEFAULTS = {
+    "weight_decay": 0.0, "gamma": 0.1, "warmup_epochs": 0.0, "label_smoothing": 0.0,
+    "gradient_clip": 0.0, "augment": "none", "precision": "32-true", "split_seed": 0,
+    "schedule": "constant", "milestones": [], "train_limit": None,
+}  # fmt: skip
+
+
+def study_page(study: StoredStudy, drawings: tuple[Drawing, ...]) -> str:
+    """The page as HTML.
+
+    Args:
+        study: a finished study.
+        drawings: its figures.
+    """
+    results = study.results
+    claim = results.get("claim")
+    tested = f"<p>Claim under test: {escape(claim)}.</p>" if claim else ""
+    top = (
+        f"<h1>{escape(study.title[:1].upper() + study.title[1:])}</h1>\n"
+        f'<p class="place">{escape(study.place)}</p>\n'
+        f"<p>{escape(results['question'])}</p>\n{tested}"
+        f'<div class="answer"><p><strong>Answer.</strong> {escape(results["answer"])}</p></div>'
+    )
+    sections = {
+        "measured": ("How it was measured", definitions(_measured(study))),
+        "comparison": ("Comparison", _comparison(study)),
+        "figures": ("Figures", figures(drawings)),
+    }
+    if study.trials:
+        sections["tuned"] = ("What the search found", _tuned(study))
+    if study.diagnostics:
+        sections["diagnostics"] = ("Diagnostics", _diagnostics(study))
+    sections["cost"] = ("What it cost", _cost(study))
+    sections["files"] = ("Files and words", _files(drawings))
+    return page(f"{study.title}: {study.place}", sections, top)
+
+
+def _measured(study: StoredStudy) -> dict[str, str]:
+    results = study.results
+    recipe, facts = results["recipe"], results.get("facts", {})
+    items = {}
+    if data := facts.get("data"):
+        items["Data"] = escape(
+            f"{data['name']}: {data['n_train']:,} training, {data['n_val']:,} validation and "
+            f"{data['n_test']:,} test examples (fingerprint {data['fingerprint']})"
+        )
+    weights = f", {facts['parameters']:,} parameters" if "parameters" in facts else ""
+    items["Network"] = escape(f"{recipe['network']}{weights}")
+    items["Recipe"] = escape(_recipe(recipe))
+    if study.trials:
+        searches = len(results.get("search_seeds", ())) or 1
+        items["Search"] = escape(
+            f"{len(study.families)} families with {results.get('trials_per_family')} trials each, "
+            f"up to {searches} seeds per trial, judged on the validation split"
+        )
+    items["Confirmation"] = escape(
+        f"{len(study.comparisons.arms)} arms on the same {len(results['seeds'])} fresh seeds; the "
+        "test split was opened only here"
+    )
+    items["Statistics"] = escape(
+        "means with BCa bootstrap intervals; exact Wilcoxon signed-rank tests and two one-sided "
+        f"t tests of equivalence (margin {study.comparisons.margin:g} percentage points), paired "
+        f"by seed, each with Holm's correction over {len(study.comparisons.comparisons)} "
+        f"comparisons at level {study.comparisons.alpha:g}"
+    )
+    if versions := results.get("versions"):
+        items["Versions"] = escape(
+            ", ".join(
+                _version(k, v) for k, v in versions.items() if (k, v) != ("git_dirty", "false")
+            )
+        )
+    if "accelerator" in facts:
+        items["Device"] = escape(str(facts["accelerator"]))
+    if command := results.get("command"):
+        items["To repeat it"] = f"<code>{escape(command)}</code>"
+    return items
+
+
+def _recipe(recipe: dict[str, Any]) -> str:
+    known = {"data", "network", "epochs", "batch_size", "optimizer", "lr", "momentum"}
+    momentum = f", momentum {recipe['momentum']:g}" if recipe.get("optimizer") == "sgd" else ""
+    parts = [
+        f"{recipe['epochs']} epochs of batches of {recipe['batch_size']}, {recipe['optimizer']} "
+        f"with learning rate {recipe['lr']:g}{momentum}"
+    ]
+    for name, value in recipe.items():
+        if name not in known and value != _DEFAULTS.get(name) and value not in ((), []):
+            parts.append(f"{name.replace('_', ' ')} {value}")
+    return ", ".join(parts)
+
+
+def _version(name: str, value: str) -> str:
+    short = value[:12] if name == "git_commit" else value
+    return f"{name.removesuffix('_version').replace('_', ' ')} {short}"
+
+
+def _comparison(study: StoredStudy) -> str:
+    rows, notes = verdict_rows(study.comparisons)
+    cells = [
+        (*(escape(text) for text in row[:6]), verdict_cell(row.verdict, row.word)) for row in rows
+    ]
+    seeds = len(study.results["seeds"])
+    caption = f"Test accuracy over {seeds} seeds; differences in percentage points, paired by seed."
+    below = "".join(f'<p class="notes">{escape(note)}</p>' for note in footnotes(notes))
+    return table(caption, _HEAD, cells, numbers=NUMBERS) + below
+
+
+def _tuned(study: StoredStudy) -> str:
+    rows = []
+    for label, trials in study.families.items():
+        best = best_trial(trials)
+        if best is None:
+            continue
+        values = ", ".join(f"{name} {value:.4g}" for name, value in best.values.items())
+        rows.append(
+            (escape(label), str(len(trials)), escape(values or "nothing varied"),
+             f"{100 * best.accuracy:.2f}", str(best.number + 1))
+        )  # fmt: skip
+    head = ("family", "trials", "best hyperparameters", "validation accuracy %", "in trial")
+    caption = "The best trial of each family, which went into the confirmation as its tuned arm."
+    return table(caption, head, rows, numbers=frozenset({1, 3, 4}))
+
+
+def _diagnostics(study: StoredStudy) -> str:
+    rows = []
+    for summary in study.comparisons.arms:
+        runs = [row for row in study.confirmation if row["arm"] == summary.arm]
+        cells = []
+        for name in study.diagnostics:
+            values = [float(row[name]) for row in runs if row[name]]
+            cells.append(f"{sum(values) / len(values):.4g}" if values else "")
+        rows.append((escape(summary.arm), *cells))
+    names = tuple(n.removeprefix("diagnostics.").replace("_", " ") for n in study.diagnostics)
+    return table(
+        "Means over the confirmation runs.", ("arm", *names), rows,
+        numbers=frozenset(range(1, len(names) + 1)),
+    )  # fmt: skip
+
+
+def _cost(study: StoredStudy) -> str:
+    rows, classes = [], []
+    for line in costs(study):
+        searched = line.trials is not None
+        possible = line.trainings + line.saved
+        share = f"{100 * line.saved / possible:.0f} %" if searched and possible else ""
+        rows.append((
+            escape(line.stage), f"{line.trials:,}" if searched else "",
+            f"{line.pruned:,}" if searched else "", f"{line.trainings:,}", share,
+            f"{line.diverged:,}", duration(line.seconds),
+        ))  # fmt: skip
+        classes.append("total" if line.stage == "total" else "first")
+    head = ("stage", "trials", "pruned", "trainings", "saved by pruning", "diverged", "time")
+    caption = "Trainings and their time, summed over all processes that trained."
+    return table(caption, head, rows, numbers=frozenset(range(1, 7)), classes=classes)
+
+
+def duration(seconds: float) -> str:
+    """A time for people: "42 s", "7 min 03 s", "2 h 05 min"."""
+    if seconds < 60:
+        return f"{seconds:.0f} s" if seconds >= 10 else f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 60:
+        return f"{minutes} min {rest:02d} s"
+    return f"{minutes // 60} h {minutes % 60:02d} min"
+
+
+def _files(drawings: tuple[Drawing, ...]) -> str:
+    names = ", ".join(f"<code>{escape(drawing.name)}</code>" for drawing in drawings)
+    return (
+        definitions(
+            {
+                "runs.csv": "a row per training",
+                "curves.csv": "a row per training and epoch, found by the training's key",
+                "results.json": "everything on this page as plain data",
+                "comparison.tex, comparison.md": "the table for a paper or a page",
+                "figures/": f"each figure as PNG and PDF: {names}",
+            }
+        )
+        + '<p class="notes">Better, worse: the signed-rank test says so. Equivalent: the '
+        "equivalence tests say that the difference lies within the margin. Undecided: neither; the "
+        "number is that of the seeds which would decide with 80 % power.</p>"
+    )
