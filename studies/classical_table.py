@@ -91,6 +91,7 @@ STUDY = Study(
         "dropout 0.2, a quarter of the width of Keras's example mnist_mlp, for 2 epochs on "
         "standardised inputs, instead of full-size convolutional networks for tens of epochs."
     ),
+    duration="1 min quick, 3 min full",
 )
 
 if __name__ == "__main__":
