@@ -35,8 +35,8 @@ def read_outcomes(
         for other in also:
             try:
                 found[-1][other.name] = read_outcome(other, result, epochs)
-            except MissingFigure as error:
-                missing[other.name] = error
+            except MissingFigure as why:
+                missing[other.name] = why
     for name, error in missing.items():
         if not any(name in read for read in found):
             raise error
