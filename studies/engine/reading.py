@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from studies.engine.compare import Outcome
 
 
-class MissingFigure(UserError):
+class MissingFigureError(UserError):
     """A run has no figure of the name that an outcome reads."""
 
 
@@ -28,14 +28,14 @@ def read_outcomes(
         UserError: as `read_outcome`; of a further outcome only if no run has its figure.
     """
     found: list[dict[str, float]] = []
-    missing: dict[str, MissingFigure] = {}
+    missing: dict[str, MissingFigureError] = {}
     for run, result in zip(runs, results, strict=True):
         epochs = run.effective_recipe.epochs
         found.append({outcome.name: read_outcome(outcome, result, epochs)})
         for other in also:
             try:
                 found[-1][other.name] = read_outcome(other, result, epochs)
-            except MissingFigure as why:
+            except MissingFigureError as why:
                 missing[other.name] = why
     for name, error in missing.items():
         if not any(name in read for read in found):
@@ -55,7 +55,7 @@ def read_outcome(outcome: Outcome, result: Result, epochs: int) -> float:
         epochs: length of the recipe.
 
     Raises:
-        MissingFigure: the run has no such figure.
+        MissingFigureError: the run has no such figure.
         UserError: it has fewer epochs than the outcome asks for.
     """
     if outcome.kind == "epochs_to":
@@ -88,7 +88,7 @@ def read_outcome(outcome: Outcome, result: Result, epochs: int) -> float:
 def _number(figures: Mapping[str, float | None], outcome: Outcome) -> float:
     value = figures.get(outcome.metric)
     if value is None:
-        raise MissingFigure(
+        raise MissingFigureError(
             f"The outcome {outcome.words} reads {outcome.metric!r}, which a run does not have: "
             f"{', '.join(name for name, held in figures.items() if held is not None)}."
         )
