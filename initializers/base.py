@@ -22,8 +22,7 @@ wherever an initialiser is asked for; ``initializers.testing`` holds the checks 
 
 A method that looks at more than one weight (the topology, a batch of data) overrides ``run``; one
 that cannot handle a module overrides ``check``, which runs before anything is changed. A wrapper
-holds its base in a field, passes it through ``initializers.lookup.get_initializer`` in
-``__post_init__`` so that a name will do, and delegates to the base's methods.
+around another initialiser subclasses ``initializers.wrapper.Wrapper``.
 """
 
 from __future__ import annotations
