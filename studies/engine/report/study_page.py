@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from html import escape
+from statistics import fmean, stdev
 from typing import Any
 
 from studies.engine.report.cost import costs
 from studies.engine.report.figures import Drawing
 from studies.engine.report.markup import definitions, figures, page, table, verdict_cell
 from studies.engine.report.stored import StoredStudy, best_trial
-from studies.engine.report.table import NUMBERS, footnotes, verdict_rows
+from studies.engine.report.table import NUMBERS, footnotes, head, verdict_rows
 
-_HEAD = ("arm", "test accuracy %", "95 % interval", "compared with", "difference", "95 % interval",
-         "verdict")  # fmt: skip
 _DEFAULTS = {
     "weight_decay": 0.0, "gamma": 0.1, "warmup_epochs": 0.0, "label_smoothing": 0.0,
     "gradient_clip": 0.0, "augment": "none", "precision": "32-true", "split_seed": 0,
@@ -29,7 +28,7 @@ def study_page(study: StoredStudy, drawings: tuple[Drawing, ...]) -> str:
     """
     results = study.results
     claim = results.get("claim")
-    tested = f"<p>Claim under test: {escape(claim)}.</p>" if claim else ""
+    tested = f"<p>Claim under test: {escape(claim)}.</p>\n{_finding(study)}" if claim else ""
     top = (
         f"<h1>{escape(study.title[:1].upper() + study.title[1:])}</h1>\n"
         f'<p class="place">{escape(study.place)}</p>\n'
@@ -41,6 +40,8 @@ def study_page(study: StoredStudy, drawings: tuple[Drawing, ...]) -> str:
         "comparison": ("Comparison", _comparison(study)),
         "figures": ("Figures", figures(drawings)),
     }
+    if study.also:
+        sections["also"] = ("Also measured", _also(study))
     if study.trials:
         sections["tuned"] = ("What the search found", _tuned(study))
     if study.diagnostics:
@@ -48,6 +49,14 @@ def study_page(study: StoredStudy, drawings: tuple[Drawing, ...]) -> str:
     sections["cost"] = ("What it cost", _cost(study))
     sections["files"] = ("Files and words", _files(drawings))
     return page(f"{study.title}: {study.place}", sections, top)
+
+
+def _finding(study: StoredStudy) -> str:
+    found = study.results.get("finding")
+    if not found:
+        return ""
+    verdict, reason = escape(found["verdict"]), escape(found["reason"])
+    return f"<p><strong>The claim: {verdict}.</strong> {reason}</p>\n"
 
 
 def _measured(study: StoredStudy) -> dict[str, str]:
@@ -74,7 +83,8 @@ def _measured(study: StoredStudy) -> dict[str, str]:
     )
     items["Statistics"] = escape(
         "means with BCa bootstrap intervals; exact Wilcoxon signed-rank tests and two one-sided "
-        f"t tests of equivalence (margin {study.comparisons.margin:g} percentage points), paired "
+        f"t tests of equivalence (margin {study.comparisons.margin:g} "
+        f"{study.comparisons.outcome.difference}), paired "
         f"by seed, each with Holm's correction over {len(study.comparisons.comparisons)} "
         f"comparisons at level {study.comparisons.alpha:g}"
     )
@@ -84,8 +94,13 @@ def _measured(study: StoredStudy) -> dict[str, str]:
                 _version(k, v) for k, v in versions.items() if (k, v) != ("git_dirty", "false")
             )
         )
+    if reduced := results.get("reduced"):
+        items["Reduced"] = escape(str(reduced))
     if "accelerator" in facts:
-        items["Device"] = escape(str(facts["accelerator"]))
+        machine = f" ({results['machine']})" if results.get("machine") else ""
+        items["Device"] = escape(f"{facts['accelerator']}{machine}")
+    if seconds := results.get("seconds"):
+        items["Time"] = escape(f"{duration(seconds)} on the clock, from start to report")
     if command := results.get("command"):
         items["To repeat it"] = f"<code>{escape(command)}</code>"
     return items
@@ -115,9 +130,14 @@ def _comparison(study: StoredStudy) -> str:
         (*(escape(text) for text in row[:6]), verdict_cell(row.verdict, row.word)) for row in rows
     ]
     seeds = len(study.results["seeds"])
-    caption = f"Test accuracy over {seeds} seeds; differences in percentage points, paired by seed."
+    outcome = study.comparisons.outcome
+    caption = (
+        f"{outcome.words[:1].upper()}{outcome.words[1:]} over {seeds} seeds; differences in "
+        f"{outcome.difference}, paired by seed."
+    )
     below = "".join(f'<p class="notes">{escape(note)}</p>' for note in footnotes(notes))
-    return table(caption, _HEAD, cells, numbers=NUMBERS) + below
+    top = [name or "95 % interval" for name in head(study.comparisons)]
+    return table(caption, top, cells, numbers=NUMBERS) + below
 
 
 def _tuned(study: StoredStudy) -> str:
@@ -134,6 +154,22 @@ def _tuned(study: StoredStudy) -> str:
     head = ("family", "trials", "best hyperparameters", "validation accuracy %", "in trial")
     caption = "The best trial of each family, which went into the confirmation as its tuned arm."
     return table(caption, head, rows, numbers=frozenset({1, 3, 4}))
+
+
+def _also(study: StoredStudy) -> str:
+    rows = []
+    for summary in study.comparisons.arms:
+        found = [study.values(summary.arm, outcome.name) for outcome in study.also]
+        cells = (
+            f"{o.text(fmean(values))} ± {o.text(stdev(values))}" if len(values) > 1 else ""
+            for o, values in zip(study.also, found, strict=True)
+        )
+        rows.append((escape(summary.arm), *cells))
+    names = tuple(outcome.heading for outcome in study.also)
+    return table(
+        "Mean and standard deviation over the confirmation runs; not compared.", ("arm", *names),
+        rows, numbers=frozenset(range(1, len(names) + 1)),
+    )  # fmt: skip
 
 
 def _diagnostics(study: StoredStudy) -> str:
