@@ -5,6 +5,7 @@
 * An asterisk or a bar in running text (``(n, *input_shape)``, ``|x|``) stays what it is.
 * The first line of an attribute is text: Napoleon would take words before a colon for its type.
 * A constant has the text of its directive, not that of its built-in class.
+* A default that a dataclass makes anew, ``<factory>``, is written ``...``, which Sphinx can read.
 """
 
 from __future__ import annotations
@@ -29,6 +30,13 @@ def prepare(
     lines[:] = _escaped(_with_literal_formula(_joined(lines)))
     if lines and what in ("attribute", "property", "data"):
         lines.insert(0, "\\")  # together with the end of its line nothing, and no type
+
+
+def prepare_signature(
+    app: Sphinx, what: str, name: str, obj: object, options: object, arguments: str, returns: str
+) -> tuple[str, str] | None:
+    """Return a readable signature (Sphinx's event autodoc-process-signature)."""
+    return (arguments.replace("<factory>", "..."), returns) if arguments else None
 
 
 def _joined(lines: list[str]) -> list[str]:
@@ -72,4 +80,5 @@ def _escaped_text(line: str) -> str:
 def setup(app: Sphinx) -> dict[str, Any]:
     """Connect, before Napoleon (which has priority 500)."""
     app.connect("autodoc-process-docstring", prepare, priority=400)
+    app.connect("autodoc-process-signature", prepare_signature)
     return {"parallel_read_safe": True}

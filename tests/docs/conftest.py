@@ -1,4 +1,4 @@
-"""What the pages' examples find: a folder of their own, one thread, and data that need no network."""
+"""What the pages' examples find: a folder of their own, one thread, data without a network."""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ NAMES = [path.relative_to(ROOT).as_posix() for path in PAGES]
 _BLOCK = re.compile(r"^```(.*)\n((?:.*\n)*?)```$|^<!-- python\n((?:.*\n)*?)-->$", re.MULTILINE)
 _FILE = re.compile(r"# ([\w/]+\.py)\n")
 _INLINE = re.compile(r"`(python -m [\w.]+)[^`]*`")
-_COMMANDS = ("python", "python3", "make", "lightning", "torchrun", "srun", "sbatch")
+_COMMAND = re.compile(r"(\S+/)?(python3?|make|lightning|torchrun|srun|sbatch) ")
 
 
 @dataclass(frozen=True)
@@ -67,5 +67,4 @@ def commands(text: str) -> list[list[str]]:
     lines = [line.strip().removeprefix("$ ") for line in prose.splitlines() if line[:4].isspace()]
     lines += [line for block in blocks(prose) for line in block.code.splitlines()]
     lines += _INLINE.findall(prose)
-    split = (shlex.split(line, comments=True) for line in lines if line.startswith(_COMMANDS))
-    return [words for words in split if words and Path(words[0]).name in _COMMANDS]
+    return [shlex.split(line, comments=True) for line in lines if _COMMAND.match(line)]

@@ -90,7 +90,10 @@ def check(words: Sequence[str]) -> None:
         launcher_parser("run").parse_args(mine)
         words = ["python", *program(rest)]
     scripts = [w for w in words if re.match(r"(benchmarks|docs|studies)/\w+\.(py|sh)$", w)]
-    assert all((ROOT / script).is_file() for script in scripts), words
+    for script in scripts:
+        text = (ROOT / script).read_text(encoding="utf-8")
+        options = (w.partition("=")[0] for w in words[words.index(script) :] if w[:2] == "--")
+        assert all(f'"{option}"' in text for option in options), words
     if "-m" in words:
         place = len(words) - 1 - list(reversed(words)).index("-m")
         check_module(words[place + 1], list(words[place + 2 :]))

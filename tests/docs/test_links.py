@@ -1,4 +1,4 @@
-"""Links between pages, to files and to pictures lead somewhere, in the repository as on the site."""
+"""Links between pages, to files and to pictures lead somewhere."""
 
 from __future__ import annotations
 
