@@ -31,7 +31,7 @@ NETWORKS = {
 BATCH = 60
 
 
-class TooSlow(Exception):
+class TooSlowError(Exception):
     """A call has used up its time."""
 
 
@@ -40,7 +40,7 @@ def at_most(seconds: int) -> Iterator[None]:
     """Give up after so many seconds."""
 
     def stop(number: int, frame: Any) -> None:
-        raise TooSlow
+        raise TooSlowError
 
     before = signal.signal(signal.SIGALRM, stop)
     signal.alarm(seconds)
@@ -68,7 +68,7 @@ def milliseconds(name: str, network: str, shape: tuple[int, ...], repeats: int, 
                 times.append(spent)
             if spent > 1:
                 break
-    except TooSlow:
+    except TooSlowError:
         return f"over {1000 * most:,}"
     except ValueError:
         return "-"
