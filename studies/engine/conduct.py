@@ -20,7 +20,7 @@ from studies.engine.members import Members
 from studies.engine.options import StudyOptions
 from studies.engine.plan import Plan, make_plan
 from studies.engine.progress import Progress, clock
-from studies.engine.reading import read_outcome
+from studies.engine.reading import read_outcomes
 from studies.engine.recorder import Recorder
 from studies.engine.report import (
     REPORT_FILE,
@@ -240,9 +240,8 @@ def _confirm(
     results = session.train(runs, recorder.confirmed)
     values: dict[str, dict[int, float]] = {arm.label: {} for arm in arms}
     diverged = dict.fromkeys(values, 0)
-    for run, result in zip(runs, results, strict=True):
-        epochs = run.effective_recipe.epochs
-        read = {o.name: read_outcome(o, result, epochs) for o in (outcome, *plan.study.also)}
+    outcomes = read_outcomes(outcome, plan.study.also, runs, results)
+    for run, result, read in zip(runs, results, outcomes, strict=True):
         values[run.arm.label][run.seed] = read[outcome.name]
         diverged[run.arm.label] += result.status == "diverged"
         rows.append({**run_row(run, result, study=plan.study.name, stage="confirm"), **read})
