@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
+import shutil
 import sys
+import textwrap
 from typing import cast
 
 import studies
@@ -12,7 +14,7 @@ from studies.engine.study import Study
 
 
 def main() -> None:
-    """Print name and title of every study, and how to run it; or `run` one."""
+    """Print name, question and usual time of every study, and how to run it; or `run` one."""
     if sys.argv[1:2] == ["run"]:
         from studies.run import main as run
 
@@ -24,11 +26,19 @@ def main() -> None:
             continue
         study = getattr(importlib.import_module(f"studies.{module.name}"), "STUDY", None)
         if study is not None:
-            print(f"{module.name:<20} {cast(Study, study).title}")
-    print("\nRun one: python -m studies.NAME    Its options: python -m studies.NAME --help")
+            print(_entry(cast(Study, study)))
+    print("Run one: python -m studies.NAME    In minutes: python -m studies.NAME --quick")
+    print("Its options: python -m studies.NAME --help    Its plan and time: --dry-run")
     print("On several devices: python -m studies run --devices N -m studies.NAME")
     print("Train a single network: python -m studies.train --help")
     print("Measure networks without training: python -m studies.diagnose --help")
+
+
+def _entry(study: Study) -> str:
+    took = f"  ({study.duration})" if study.duration else ""
+    width = max(shutil.get_terminal_size((100, 24)).columns, 40)
+    question = textwrap.fill(study.question, width, initial_indent="  ", subsequent_indent="  ")
+    return f"{study.name}{took}\n{question}\n"
 
 
 if __name__ == "__main__":

@@ -11,8 +11,9 @@ import re
 import shlex
 import signal
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import redirect_stdout
+from types import MappingProxyType
 from typing import Any, NoReturn, TypeVar, get_type_hints
 
 from jsonargparse import ArgumentParser
@@ -25,7 +26,12 @@ Options = TypeVar("Options")
 
 
 def parse(
-    options: type[Options], argv: Sequence[str] | None, *, prog: str, description: str
+    options: type[Options],
+    argv: Sequence[str] | None,
+    *,
+    prog: str,
+    description: str,
+    defaults: Mapping[str, Any] = MappingProxyType({}),
 ) -> Options:
     """Read options from the command line and, with --config, from a YAML file.
 
@@ -34,6 +40,7 @@ def parse(
         argv: the arguments; None reads those of the process.
         prog: how the command is typed.
         description: first lines of the help text.
+        defaults: values that go before those of the dataclass where the user gives none.
 
     Raises:
         SystemExit: after --help and --print-config (code 0) or a mistake (code 2).
@@ -45,9 +52,10 @@ def parse(
     for field in dataclasses.fields(options):  # type: ignore[arg-type]
         name, text = flag(field.name), field.metadata["help"].replace("%", "%%")
         if hints[field.name] is bool:
-            parser.add_argument(name, action="store_true", help=text)
+            default = bool(defaults.get(field.name, False))
+            parser.add_argument(name, action="store_true", default=default, help=text)
             continue
-        default = field.default_factory() if callable(field.default_factory) else field.default
+        default = defaults.get(field.name, _default(field))
         if "nargs" in field.metadata:  # words one after the other
             nargs = field.metadata["nargs"]
             parser.add_argument(name, nargs=nargs, type=str, default=default, help=text)
@@ -161,13 +169,28 @@ def _nearest(name: str, known: list[str]) -> str:
     return f" (did you mean {' or '.join(close)}?)" if close else ""
 
 
-def command_line(module: str, options: Any) -> str:
-    """The command that repeats this, credentials masked: module and every non-default option."""
+def _default(field: dataclasses.Field[Any]) -> Any:
+    return field.default_factory() if callable(field.default_factory) else field.default
+
+
+def command_line(
+    module: str, options: Any, defaults: Mapping[str, Any] = MappingProxyType({})
+) -> str:
+    """The command that repeats this, credentials masked: module and every non-default option.
+
+    Args:
+        module: as after `python -m`.
+        options: what was used.
+        defaults: as given to `parse`.
+    """
     parts = ["python", "-m", module]
     for field in dataclasses.fields(options):
         value = getattr(options, field.name)
-        default = field.default_factory() if callable(field.default_factory) else field.default
-        if value == default or field.name in ("dry_run", "fresh", "quiet"):
+        if value == defaults.get(field.name, _default(field)) or field.name in (
+            "dry_run",
+            "fresh",
+            "quiet",
+        ):
             continue
         parts.append(flag(field.name))
         if "nargs" in field.metadata:

@@ -8,8 +8,10 @@ import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
+from studies.engine.claims import Evidence
 from studies.engine.cli import command_line
 from studies.engine.devices import environment_of
 from studies.engine.errors import UserError
@@ -18,6 +20,7 @@ from studies.engine.members import Members
 from studies.engine.options import StudyOptions
 from studies.engine.plan import Plan, make_plan
 from studies.engine.progress import Progress, clock
+from studies.engine.reading import read_outcomes
 from studies.engine.recorder import Recorder
 from studies.engine.report import (
     REPORT_FILE,
@@ -33,7 +36,7 @@ from studies.engine.search import Trial, search
 from studies.engine.session import Session
 from studies.engine.storage import Ledger, open_storage
 from studies.engine.study import Family, Study
-from studies.engine.tracking import environment_tags
+from studies.engine.tracking import environment_tags, machine
 from studies.engine.train import default_workers
 from studies.engine.world import crew
 
@@ -41,7 +44,11 @@ if TYPE_CHECKING:
     from studies.engine.compare import Comparisons
 
 
-def conduct(study: Study, options: StudyOptions) -> int:
+def conduct(
+    study: Study,
+    options: StudyOptions,
+    defaults: Mapping[str, Any] = MappingProxyType({}),
+) -> int:
     """Answer a study's question, continuing whatever its storage already holds.
 
     Any number of processes may conduct one study at a time: one leads, the others train for it.
@@ -49,6 +56,8 @@ def conduct(study: Study, options: StudyOptions) -> int:
     Args:
         study: question, arms and comparisons.
         options: the user's options.
+        defaults: options that the study sets by itself, which the command that repeats this need
+            not name.
 
     Returns:
         The process's exit code, 0.
@@ -84,10 +93,13 @@ def conduct(study: Study, options: StudyOptions) -> int:
         progress.quiet = options.quiet or finished
         if not finished:
             print(_heading(plan, workers), flush=True)
-        recorder = Recorder(plan, options, ledger, active=not finished)
+        command = command_line(f"studies.{study.name}", options, defaults)
+        recorder = Recorder(plan, options, ledger, command, active=not finished)
         # The workers end first, so that what is still to be recorded does not keep them training.
         with recorder, session:
-            comparisons, sentence, paths = _lead(session, recorder, options, finished=finished)
+            comparisons, sentence, paths = _lead(
+                session, recorder, options, command, started, finished=finished
+            )
         if finished:
             print(_heading(plan, workers))
         print(f"\n{verdict_text(comparisons, sentence)}\n")
@@ -97,7 +109,13 @@ def conduct(study: Study, options: StudyOptions) -> int:
 
 
 def _lead(
-    session: Session, recorder: Recorder, options: StudyOptions, *, finished: bool
+    session: Session,
+    recorder: Recorder,
+    options: StudyOptions,
+    command: str,
+    started: float,
+    *,
+    finished: bool,
 ) -> tuple[Comparisons, str, tuple[Path, ...]]:
     """Search, confirm, compare and write down; returns comparisons, answer and files."""
     plan, study, ledger = session.plan, session.plan.study, session.ledger
@@ -111,12 +129,16 @@ def _lead(
     rows: list[Row] = []
     tuned = _search(session, facts, recorder, rows)
     arms = (*tuned, *study.arms)
-    accuracies, diverged = _confirm(session, arms, recorder, rows)
+    values, diverged = _confirm(session, arms, recorder, rows)
     session.progress.close()
-    from studies.engine.compare import compare_pairs
+    from studies.engine.compare import TEST_ACCURACY, compare_pairs
 
     comparisons = compare_pairs(
-        accuracies, study.comparisons, margin=plan.margin, diverged=diverged
+        values,
+        study.comparisons,
+        margin=plan.margin,
+        diverged=diverged,
+        outcome=study.outcome or TEST_ACCURACY,
     )
     sentence = answer(plan, comparisons)
     table = comparison_table(comparisons)
@@ -126,7 +148,12 @@ def _lead(
         "question": study.question,
         "claim": study.claim,
         "answer": sentence,
-        "command": command_line(f"studies.{study.name}", options),
+        "finding": _finding(study, comparisons, rows),
+        "reduced": study.reduced,
+        "also": [outcome.to_dict() for outcome in study.also],
+        "command": command,
+        "seconds": _spent(session, time.monotonic() - started),
+        "machine": machine(),
         "recipe": dataclasses.asdict(plan.recipe),
         "trials_per_family": plan.trials,
         "search_seeds": list(plan.search_seeds),
@@ -202,20 +229,42 @@ def _confirm(
     """Train every arm on fresh seeds and open the test split; adds a row per training.
 
     Returns:
-        Test accuracy by arm and seed, and the number of diverged runs by arm.
+        The outcome by arm and seed, and the number of diverged runs by arm.
     """
+    from studies.engine.compare import TEST_ACCURACY
+
     plan = session.plan
+    outcome = plan.study.outcome or TEST_ACCURACY
     session.progress.start("confirmation")
     runs = [plan.confirmation_run(arm, seed) for seed in plan.seeds for arm in arms]
     results = session.train(runs, recorder.confirmed)
-    accuracies: dict[str, dict[int, float]] = {arm.label: {} for arm in arms}
-    diverged = dict.fromkeys(accuracies, 0)
-    for run, result in zip(runs, results, strict=True):
-        assert result.test_accuracy is not None
-        accuracies[run.arm.label][run.seed] = result.test_accuracy
+    values: dict[str, dict[int, float]] = {arm.label: {} for arm in arms}
+    diverged = dict.fromkeys(values, 0)
+    outcomes = read_outcomes(outcome, plan.study.also, runs, results)
+    for run, result, read in zip(runs, results, outcomes, strict=True):
+        values[run.arm.label][run.seed] = read[outcome.name]
         diverged[run.arm.label] += result.status == "diverged"
-        rows.append(run_row(run, result, study=plan.study.name, stage="confirm"))
-    return accuracies, diverged
+        rows.append({**run_row(run, result, study=plan.study.name, stage="confirm"), **read})
+    return values, diverged
+
+
+def _finding(
+    study: Study, comparisons: Comparisons, rows: Sequence[Row]
+) -> Mapping[str, str] | None:
+    """What the study says of its claim; None where it leaves that to the reader."""
+    if study.judge is None:
+        return None
+    confirmed = [row for row in rows if row["stage"] == "confirm"]
+    return study.judge(Evidence(comparisons, confirmed)).to_dict()
+
+
+def _spent(session: Session, seconds: float) -> float:
+    """Wall-clock seconds of all sittings that trained, this one included."""
+    before = float((session.ledger.recall("spent") or {"seconds": 0.0})["seconds"])
+    if session.trained == 0:
+        return before
+    session.ledger.remember("spent", {"seconds": round(before + seconds, 1)})
+    return round(before + seconds, 1)
 
 
 def _versions(ledger: Ledger) -> Mapping[str, str]:
@@ -252,12 +301,15 @@ def _make_folder(folder: Path) -> None:
 def _heading(plan: Plan, workers: int) -> str:
     recipe = plan.recipe
     search_runs, confirm_runs = plan.most_runs
+    searched = (
+        f"  search: {len(plan.families)} families x {plan.trials} trials x "
+        f"{len(plan.search_seeds)} seeds = at most {search_runs} trainings\n"
+    )
     return (
         f"{plan.study.title}\n"
         f"  {recipe.data}, {recipe.network}, {recipe.epochs} epochs of batches of "
         f"{recipe.batch_size}, {recipe.optimizer} lr {recipe.lr:g}\n"
-        f"  search: {len(plan.families)} families x {plan.trials} trials x "
-        f"{len(plan.search_seeds)} seeds = at most {search_runs} trainings\n"
+        f"{searched if plan.families else ''}"
         f"  confirmation: {len(plan.study.labels)} arms x {len(plan.seeds)} fresh seeds = "
         f"{confirm_runs} trainings, {crew(workers)}"
     )

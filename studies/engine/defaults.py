@@ -29,7 +29,7 @@ class DataDefaults:
 # MNIST-like: batch and rate of Zhou et al. 2019 (arXiv 1905.01067) for their 784-300-100-10
 # network, in fewer epochs. CIFAR-10: their rate for Conv4.
 DEFAULTS = {
-    "digits": DataDefaults(batch_size=50, lr=1e-3, seeds=20, trials=16, search_seeds=3),
+    "digits": DataDefaults(batch_size=50, lr=1e-3, seeds=80, trials=16, search_seeds=3),
     "mnist": DataDefaults(),
     "fashion_mnist": DataDefaults(),
     "cifar10": DataDefaults(network="conv4", epochs=15, lr=3e-4),

@@ -6,14 +6,14 @@ import sys
 from collections.abc import Sequence
 from typing import NoReturn
 
-from studies.engine.cli import parse, run_main
+from studies.engine.cli import run_main
 from studies.engine.devices import in_one_voice, on_devices
-from studies.engine.options import StudyOptions
+from studies.engine.settings import sittings
 from studies.engine.study import Study
 
 
 def study_main(study: Study, argv: Sequence[str] | None = None) -> NoReturn:
-    """Parse the options of a study, conduct it and leave the process.
+    """Parse the options of a study, conduct it, at each of its places, and leave the process.
 
     Args:
         study: what to conduct.
@@ -21,19 +21,24 @@ def study_main(study: Study, argv: Sequence[str] | None = None) -> NoReturn:
     """
 
     def body() -> int:
-        options = parse(
-            StudyOptions,
-            argv,
-            prog=f"python -m studies.{study.name}",
-            description=f"{study.title}. {study.question} Claim under test: {study.claim}.",
-        )
+        asked = sittings(study, argv)
 
         def lead() -> int:
             from studies.engine.conduct import conduct
 
-            return conduct(study, options)
+            for sitting in asked:
+                conduct(study, sitting.options, sitting.defaults)
+            if len(asked) > 1 and not asked[0].options.dry_run:
+                from studies.engine.plan import make_plan
+                from studies.report import report
+
+                folders = [make_plan(study, sitting.options).output for sitting in asked]
+                together = "comparison-quick" if asked[0].options.quick else "comparison"
+                print()
+                report(folders, folders[0].parent / together)
+            return 0
 
         again = sys.orig_argv[1:] if argv is None else ["-m", f"studies.{study.name}", *argv]
-        return on_devices(options, lead, [sys.executable, *again])
+        return on_devices(asked[0].options, lead, [sys.executable, *again])
 
     in_one_voice(lambda: run_main(body))

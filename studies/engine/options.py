@@ -68,8 +68,11 @@ class StudyOptions(RecipeOptions):
 
     trials: int | None = _option(None, "search trials per family (default: per data set)")
     search_seeds: int | None = _option(None, "seeds per search trial (default: per data set)")
-    seeds: int | None = _option(None, "confirmation seeds (default: 20 on digits, else 10)")
-    margin: float = _option(0.5, "equivalence margin in percentage points of test accuracy")
+    seeds: int | None = _option(None, "confirmation seeds (default: per data set)")
+    margin: float | None = _option(
+        None, "equivalence margin (default: the study's, 0.5 percentage points of accuracy)"
+    )
+    quick: bool = _option(False, "a smaller experiment of minutes, in a folder of its own")
     tune_lr: bool = _option(False, "every family also searches its learning rate")
     study_seed: int = _option(0, "seed of the search; shifts all run seeds")
     workers: int | Literal["auto"] = _option(
@@ -107,7 +110,7 @@ class StudyOptions(RecipeOptions):
                 f"--seeds must be at least 2, got {self.seeds}: "
                 "a difference between arms cannot be judged from one seed."
             )
-        if not 0 < self.margin < 100:
+        if self.margin is not None and not 0 < self.margin < 100:
             raise UserError(f"--margin must be in (0, 100) percentage points, got {self.margin:g}.")
 
 

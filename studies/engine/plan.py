@@ -42,7 +42,7 @@ class Plan:
         trials: search trials per family.
         search_seeds: seeds of every search trial.
         seeds: confirmation seeds, disjoint from the search's.
-        margin: equivalence margin in percentage points.
+        margin: equivalence margin, in the unit that differences are shown in.
         study_seed: seed of the search's proposals.
         output: folder of results.
     """
@@ -118,7 +118,6 @@ def make_plan(study: Study, options: StudyOptions) -> Plan:
         families = tuple(family.with_lr(recipe.lr) for family in families)
     searches = base + _SEED_BLOCK // 2
     search_seeds = options.search_seeds or defaults.search_seeds
-    folder = re.sub(r"[^\w.=,-]+", "_", f"{recipe.data}-{recipe.network}")
     return Plan(
         study=study,
         recipe=recipe,
@@ -126,7 +125,14 @@ def make_plan(study: Study, options: StudyOptions) -> Plan:
         trials=options.trials or defaults.trials,
         search_seeds=tuple(range(searches, searches + search_seeds)),
         seeds=tuple(range(base, base + (options.seeds or defaults.seeds))),
-        margin=options.margin,
+        margin=study.margin if options.margin is None else options.margin,
         study_seed=options.study_seed,
-        output=Path(options.output or Path("outputs") / study.name / folder),
+        output=Path(options.output or Path("outputs") / study.name / folder_of(options)),
     )
+
+
+def folder_of(options: StudyOptions) -> str:
+    """Name of a study's folder below the study's: data set and network, and whether it is quick."""
+    recipe = recipe_from(options)
+    name = re.sub(r"[^\w.=,-]+", "_", f"{recipe.data}-{recipe.network}")
+    return f"{name}-quick" if options.quick else name

@@ -8,7 +8,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from studies.engine.cli import command_line
 from studies.engine.options import StudyOptions
 from studies.engine.plan import Plan
 from studies.engine.records import (
@@ -50,16 +49,26 @@ class Recorder:
         plan: the study's numbers.
         options: the user's options.
         ledger: where the MLflow identity of the study is kept.
+        command: what repeats the study.
         active: False records nothing (a finished study that is only shown again).
 
     Raises:
         UserError: the tracking configuration is not usable.
     """
 
-    def __init__(self, plan: Plan, options: StudyOptions, ledger: Ledger, *, active: bool) -> None:
+    def __init__(
+        self,
+        plan: Plan,
+        options: StudyOptions,
+        ledger: Ledger,
+        command: str,
+        *,
+        active: bool,
+    ) -> None:
         self._plan = plan
         self._options = options
         self._ledger = ledger
+        self._command = command
         self._active = active
         self._config = tracking_config(options)
         self._tracker: Tracker | None = None
@@ -126,7 +135,7 @@ class Recorder:
                 "seeds": len(plan.seeds),
                 "margin": plan.margin,
                 "stage": "study",
-                "command": command_line(f"studies.{study.name}", self._options),
+                "command": self._command,
             },
             description=study.question,
         )
@@ -201,6 +210,7 @@ class Recorder:
         """
         if self._tracker is None:
             return
+        name = comparisons.outcome.name
         for arm in arms:
             summary = comparisons.arm(arm.label)
             verdicts = {
@@ -214,10 +224,10 @@ class Recorder:
                 arm.label,
                 tags=verdicts,
                 metrics={
-                    "test_accuracy": summary.mean,
-                    "test_accuracy_std": summary.std,
-                    "test_accuracy_low": summary.low,
-                    "test_accuracy_high": summary.high,
+                    name: summary.mean,
+                    f"{name}_std": summary.std,
+                    f"{name}_low": summary.low,
+                    f"{name}_high": summary.high,
                     "seeds": summary.n,
                 },
                 status="finished",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 
 from studies.engine import tasks
+from studies.engine.parts import inspect_parts
 from studies.engine.plan import Plan
 from studies.engine.progress import clock
 from studies.engine.run import Arm, Environment, Run
@@ -28,9 +29,7 @@ def rehearse(plan: Plan, environment: Environment, workers: int, stack: int | No
     starts = [f.arm({p.name: p.start for p in f.space}) for f in plan.families]
     arms = (*plan.study.arms, *starts)
     with open_pool(1) as pool:
-        initializers = [dict(arm.initializer) for arm in arms]
-        methods = [arm.method for arm in arms if arm.method is not None]
-        facts = call(pool, tasks.inspect, plan.recipe, environment, initializers, methods)
+        facts = inspect_parts(pool, plan, environment)
         form = choose_form(pool, plan.recipe, environment, workers, stack)
         examples = facts["data"]["n_train"]
         # A user's own DataModule may not know how to take less than all.
@@ -63,7 +62,7 @@ def rehearse(plan: Plan, environment: Environment, workers: int, stack: int | No
     for label in plan.study.labels:
         print(f"confirm  {label}: seeds {plan.seeds[0]} to {plan.seeds[-1]}")
     for arm, reference in plan.study.comparisons:
-        print(f"compare  {arm} with {reference}, margin {plan.margin:g} percentage points")
+        print(f"compare  {arm} with {reference}, margin {plan.margin:g}")
     print(
         f"data     {plan.recipe.data}: {examples} training, {facts['data']['n_val']} validation, "
         f"{facts['data']['n_test']} test examples\n"

@@ -68,6 +68,8 @@ class Arm:
         family: the family it stems from; the label itself for a fixed arm.
         method: what is trained instead of the weights, as plain data: {"name": "supermask"}; None
             trains the weights. See `lightning_modules.methods`.
+        at: where the arm stands on the axes of a study that follows a curve: {"depth": 20}. It
+            names what initialiser or overrides already say, and is in no key.
     """
 
     label: str
@@ -75,15 +77,17 @@ class Arm:
     overrides: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     family: str = ""
     method: Mapping[str, Any] | None = None
+    at: Mapping[str, float] = dataclasses.field(default_factory=dict)
 
     def to_dict(self) -> Plain:
-        """Plain data; a method is in it only if there is one, as in a run's key."""
+        """Plain data; a method or place is in it only if there is one, as in a run's key."""
         return {
             "label": self.label,
             "initializer": dict(self.initializer),
             "overrides": dict(self.overrides),
             "family": self.family,
             **({} if self.method is None else {"method": dict(self.method)}),
+            **({"at": dict(self.at)} if self.at else {}),
         }
 
     def method_fields(self) -> Plain:

@@ -14,6 +14,7 @@ from studies.engine.errors import UserError
 from studies.engine.forms import ALONE, Form
 from studies.engine.identity import bind_folder
 from studies.engine.members import Members
+from studies.engine.parts import inspect_parts
 from studies.engine.plan import Plan
 from studies.engine.progress import Progress
 from studies.engine.queue import Queue
@@ -120,10 +121,7 @@ class Session:
             return known
         self.open_workers()
         plan = self.plan
-        starts = [f.arm({p.name: p.start for p in f.space}) for f in plan.families]
-        arms = [dict(arm.initializer) for arm in (*plan.study.arms, *starts)]
-        methods = [arm.method for arm in (*plan.study.arms, *starts) if arm.method is not None]
-        facts = call(self._pool, tasks.inspect, plan.recipe, self._environment, arms, methods)
+        facts = inspect_parts(self._pool, plan, self._environment)
         if fresh:
             self.ledger.clear()
             known = None

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
+from studies.engine.claims import Judge
 from studies.engine.run import Arm
+
+if TYPE_CHECKING:
+    from studies.engine.compare import Outcome
 
 
 @dataclasses.dataclass(frozen=True)
@@ -85,9 +89,23 @@ class Study:
         families: arms to be tuned; each gets the same number of trials.
         comparisons: (arm, reference) pairs of labels; Holm's correction covers all of them.
         primary: the pairs that the answer sentence speaks of; a subset of `comparisons`.
+        outcome: what is compared; None is the accuracy on the test split.
+        also: further outcomes, shown beside it and not compared, of the arms that have them: the
+            figures of a training method are its own.
+        margin: equivalence margin unless --margin says otherwise, in the unit that differences of
+            the outcome are shown in; percentage points of accuracy.
+        data: data set unless --data says otherwise; "all" conducts the study at all `places`.
+        recipes: data set -> options that are set unless the command line sets them.
+        quick: options of --quick, which go before those of `recipes`.
+        places: options of every place at which a study is conducted, each with its own "data"; one
+            after the other, with a page that compares them at the end.
+        judge: finds whether the claim was reproduced; None leaves it to the reader.
+        reduced: what is smaller than in the paper, as a sentence; "" for nothing.
+        duration: usual time on two cores, for lists: "1 min quick, 12 min full".
 
     Raises:
-        ValueError: labels that repeat, or a comparison of an arm that is not there.
+        ValueError: labels that repeat, a comparison of an arm that is not there, or places of a
+            study whose data set is another than "all".
     """
 
     name: str
@@ -98,6 +116,16 @@ class Study:
     families: tuple[Family, ...]
     comparisons: tuple[tuple[str, str], ...]
     primary: tuple[tuple[str, str], ...]
+    outcome: Outcome | None = None
+    also: tuple[Outcome, ...] = ()
+    margin: float = 0.5
+    data: str = "digits"
+    recipes: Mapping[str, Mapping[str, Any]] = dataclasses.field(default_factory=dict)
+    quick: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    places: tuple[Mapping[str, Any], ...] = ()
+    judge: Judge | None = None
+    reduced: str = ""
+    duration: str = ""
 
     def __post_init__(self) -> None:
         """Check that labels are unique and comparisons name them."""
@@ -109,6 +137,8 @@ class Study:
             raise ValueError(f"study {self.name}: comparisons name unknown arms {sorted(unknown)}.")
         if not set(self.primary) <= set(self.comparisons):
             raise ValueError(f"study {self.name}: primary comparisons must be among comparisons.")
+        if (self.data == "all") != bool(self.places):
+            raise ValueError(f'study {self.name}: places and data="all" belong together.')
 
     @property
     def labels(self) -> tuple[str, ...]:

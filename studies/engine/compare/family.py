@@ -7,18 +7,16 @@ import numpy as np
 
 from studies.engine.compare.bootstrap import RESAMPLES, mean_interval
 from studies.engine.compare.judgement import Judgement, judge
+from studies.engine.compare.outcome import TEST_ACCURACY, Outcome
 from studies.engine.compare.pairing import (
     FloatArray,
     Results,
-    accuracies_of,
     paired_differences,
     settle,
+    values_of,
 )
 from studies.engine.compare.power import seeds_needed
 from studies.engine.compare.results import ArmSummary, Comparison, Comparisons
-
-POINTS = 100.0
-"""Percentage points in a fraction of 1."""
 
 
 def summarise(
@@ -29,32 +27,34 @@ def summarise(
     seed: int = 0,
     diverged: int | None = None,
     resamples: int = RESAMPLES,
+    outcome: Outcome = TEST_ACCURACY,
 ) -> ArmSummary:
-    """Mean test accuracy of one arm with its bootstrap interval over all of its seeds.
+    """Mean outcome of one arm with its bootstrap interval over all of its seeds.
 
     Args:
-        results: arm -> seed -> test accuracy, a fraction in [0, 1].
+        results: arm -> seed -> value of the outcome.
         arm: label of the arm.
         alpha: the interval has confidence 1 - alpha.
         seed: seed of the bootstrap.
         diverged: number of diverged runs, passed through.
         resamples: number of bootstrap resamples.
+        outcome: what the values are.
 
     Returns:
-        The summary; the interval is kept within [0, 1].
+        The summary; the interval is kept within the outcome's ends.
 
     Raises:
-        ValueError, TypeError: as `accuracies_of` and `mean_interval`.
+        ValueError, TypeError: as `values_of` and `mean_interval`.
     """
-    accuracies = settle(accuracies_of(results, arm))
-    interval = mean_interval(accuracies, confidence=1 - alpha, seed=seed, resamples=resamples)
+    values = settle(values_of(results, arm, outcome))
+    interval = mean_interval(values, confidence=1 - alpha, seed=seed, resamples=resamples)
     return ArmSummary(
         arm=arm,
-        n=accuracies.size,
-        mean=float(accuracies.mean()),
-        std=_deviation(accuracies),
-        low=max(0.0, interval.low),
-        high=min(1.0, interval.high),
+        n=values.size,
+        mean=float(values.mean()),
+        std=_deviation(values),
+        low=max(outcome.low, interval.low),
+        high=min(outcome.high, interval.high),
         interval_method=interval.method,
         diverged=diverged,
     )
@@ -70,6 +70,7 @@ def compare(
     common_only: bool = False,
     diverged: Mapping[str, int] | None = None,
     resamples: int = RESAMPLES,
+    outcome: Outcome = TEST_ACCURACY,
 ) -> Comparisons:
     """Compare every other arm with one reference; arguments and errors as `compare_pairs`."""
     pairs = [(arm, reference) for arm in results if arm != reference]
@@ -84,6 +85,7 @@ def compare(
         common_only=common_only,
         diverged=diverged,
         resamples=resamples,
+        outcome=outcome,
     )
 
 
@@ -97,34 +99,40 @@ def compare_pairs(
     common_only: bool = False,
     diverged: Mapping[str, int] | None = None,
     resamples: int = RESAMPLES,
+    outcome: Outcome = TEST_ACCURACY,
 ) -> Comparisons:
     """Compare arms with their references; the listed pairs are one family for Holm.
 
     Args:
-        results: arm -> seed -> test accuracy, a fraction in [0, 1]. A diverged run has its finite
-            worst value.
+        results: arm -> seed -> value of the outcome. A diverged run has its finite worst
+            value.
         pairs: (arm, reference) labels, each pair once.
-        margin: equivalence margin in percentage points, in (0, 100].
+        margin: equivalence margin as the outcome's differences are shown: percentage points of test
+            accuracy, in (0, 100], if no other.
         alpha: family-wise error level, in (0, 0.5]; intervals have confidence 1 - alpha.
         seed: seed of the bootstrap. Every interval uses the same stream, so that an interval does
             not depend on what else is compared.
         common_only: compare on the seeds that both arms of a pair have, instead of an error.
         diverged: arm -> number of diverged runs, for the summaries.
         resamples: bootstrap resamples per interval, at least 100.
+        outcome: what the values are, and whether more of it is better.
 
     Returns:
         Summaries of all arms in ``results``, and the comparisons in the order of ``pairs``.
 
     Raises:
         ValueError: for an unknown arm, an arm against itself, a pair listed twice, no pairs,
-            unequal seeds, fewer than 2 seeds, accuracies outside [0, 1], or a margin, alpha or
-            number of resamples out of range.
-        TypeError: for a seed that is not an integer or an accuracy that is not a number.
+            unequal seeds, fewer than 2 seeds, values outside the outcome's ends, or a margin,
+            alpha or number of resamples out of range.
+        TypeError: for a seed that is not an integer or a value that is not a number.
     """
-    _check(pairs, margin, alpha)
-    edge = margin / POINTS
-    rows = [paired_differences(results, a, b, common_only=common_only) for a, b in pairs]
-    judgements = judge(rows, edge, alpha)
+    _check(pairs, margin, alpha, outcome)
+    edge = margin / outcome.scale
+    rows = [
+        paired_differences(results, a, b, common_only=common_only, outcome=outcome)
+        for a, b in pairs
+    ]
+    judgements = judge(rows, edge, alpha, sign=outcome.sign)
     comparisons = []
     for (arm, reference), row, judgement in zip(pairs, rows, judgements, strict=True):
         interval = mean_interval(row, confidence=1 - alpha, seed=seed, resamples=resamples)
@@ -133,10 +141,10 @@ def compare_pairs(
                 arm=arm,
                 reference=reference,
                 n=row.size,
-                mean_difference=POINTS * float(row.mean()),
-                std_difference=POINTS * _deviation(row),
-                low=POINTS * interval.low,
-                high=POINTS * interval.high,
+                mean_difference=outcome.scale * float(row.mean()),
+                std_difference=outcome.scale * _deviation(row),
+                low=outcome.scale * interval.low,
+                high=outcome.scale * interval.high,
                 interval_method=interval.method,
                 p_value=judgement.p_value,
                 p_adjusted=judgement.p_adjusted,
@@ -157,10 +165,11 @@ def compare_pairs(
             seed=seed,
             diverged=None if diverged is None else diverged.get(arm, 0),
             resamples=resamples,
+            outcome=outcome,
         )
         for arm in results
     )
-    return Comparisons(tuple(summaries), tuple(comparisons), margin, alpha)
+    return Comparisons(tuple(summaries), tuple(comparisons), margin, alpha, outcome)
 
 
 def _plan(
@@ -183,7 +192,7 @@ def _deviation(values: FloatArray) -> float:
     return 0.0 if np.ptp(values) == 0 else float(values.std(ddof=1))
 
 
-def _check(pairs: Sequence[tuple[str, str]], margin: float, alpha: float) -> None:
+def _check(pairs: Sequence[tuple[str, str]], margin: float, alpha: float, outcome: Outcome) -> None:
     if not pairs:
         raise ValueError("nothing to compare: list at least one (arm, reference) pair")
     seen: set[frozenset[str]] = set()
@@ -191,7 +200,10 @@ def _check(pairs: Sequence[tuple[str, str]], margin: float, alpha: float) -> Non
         if frozenset((arm, reference)) in seen:
             raise ValueError(f"{arm!r} and {reference!r} are compared twice: list them once")
         seen.add(frozenset((arm, reference)))
-    if not (math.isfinite(margin) and 0 < margin <= POINTS):
-        raise ValueError(f"margin {margin} must be above 0 and at most 100 percentage points")
+    most = outcome.scale * (outcome.high - outcome.low)
+    if not (math.isfinite(margin) and 0 < margin <= most):
+        raise ValueError(
+            f"margin {margin} must be above 0 and at most {most:g} {outcome.difference}"
+        )
     if not 0 < alpha <= 0.5:
         raise ValueError(f"alpha {alpha} must be above 0 and at most 0.5")

@@ -32,7 +32,7 @@ class Judgement:
 
 
 def judge(
-    differences: Sequence[ArrayLike], margin: float, alpha: float = 0.05
+    differences: Sequence[ArrayLike], margin: float, alpha: float = 0.05, *, sign: int = 1
 ) -> tuple[Judgement, ...]:
     """Judge a family of comparisons.
 
@@ -41,7 +41,7 @@ def judge(
     1. *equivalent* if the equivalence test has p <= alpha: the mean difference is shown to be
        smaller than the margin. That comes first because it is the stronger statement about what
        matters; where the difference is also significant, the note says so.
-    2. *better* or *worse*, by the sign of the mean, if the signed-rank test has p <= alpha and its
+    2. *better* or *worse*, by the side of the mean, if the signed-rank test has p <= alpha and its
        ranks point the same way. Where they oppose the mean (one diverged run among many small
        wins), neither word would be true: undecided, with a note.
     3. *undecided* otherwise: the data exclude neither no difference nor one beyond the margin.
@@ -54,9 +54,10 @@ def judge(
     suffer both errors: there either is no difference or one outside the margin.)
 
     Args:
-        differences: one row of paired differences per comparison, fractions, each of length >= 2.
-        margin: equivalence margin, a fraction.
+        differences: one row of paired differences per comparison, each of length >= 2.
+        margin: equivalence margin, in the unit of the differences.
         alpha: family-wise level of either kind of claim.
+        sign: 1 where a higher value is better, -1 where a lower one is.
 
     Returns:
         One judgement per comparison, in order.
@@ -81,7 +82,7 @@ def judge(
         elif differs and opposed:
             note = OPPOSED
         elif differs:
-            verdict = "better" if mean > 0 else "worse"
+            verdict = "better" if sign * mean > 0 else "worse"
         judgements.append(
             Judgement(test.p_value, float(p), q_raw, float(q), verdict, note, opposed)
         )

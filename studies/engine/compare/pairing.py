@@ -9,9 +9,11 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from studies.engine.compare.outcome import TEST_ACCURACY, Outcome
+
 FloatArray: TypeAlias = NDArray[np.float64]
 Results: TypeAlias = Mapping[str, Mapping[int, float]]
-"""Arm label -> seed -> test accuracy as a fraction in [0, 1]."""
+"""Arm label -> seed -> value of the outcome: test accuracy as a fraction in [0, 1], if no other."""
 
 RESOLUTION = 5e-7
 """Accuracies closer than this are the same (a fraction, not percentage points).
@@ -61,31 +63,32 @@ def _listing(seeds: Sequence[int], limit: int = 10) -> str:
     return text if left <= 0 else f"{text} and {left} more"
 
 
-def accuracies_of(results: Results, arm: str) -> FloatArray:
-    """One arm's accuracies in the order of its seeds.
+def values_of(results: Results, arm: str, outcome: Outcome = TEST_ACCURACY) -> FloatArray:
+    """One arm's values in the order of its seeds.
 
     Args:
-        results: arm -> seed -> test accuracy, a fraction in [0, 1].
+        results: arm -> seed -> value of the outcome.
         arm: a label in ``results``.
+        outcome: what the values are.
 
     Returns:
         Float64 array, shape (number of seeds,), at least 2.
 
     Raises:
-        ValueError: for an unknown arm, fewer than 2 seeds, or an accuracy outside [0, 1].
-        TypeError: for a seed that is not an integer or an accuracy that is not a number.
+        ValueError: for an unknown arm, fewer than 2 seeds, or a value outside the outcome's ends.
+        TypeError: for a seed that is not an integer or a value that is not a number.
     """
     per_seed = _known_arm(results, arm)
-    for seed, accuracy in per_seed.items():
+    for seed, value in per_seed.items():
         if isinstance(seed, bool) or not isinstance(seed, int | np.integer):
             raise TypeError(f"arm {arm!r}: seed {seed!r} must be an integer")
-        number: object = accuracy  # whatever the annotation says
+        number: object = value  # whatever the annotation says
         if not isinstance(number, Real):
-            raise TypeError(f"arm {arm!r}, seed {seed}: accuracy {accuracy!r} must be a number")
-        if not (math.isfinite(accuracy) and 0 <= accuracy <= 1):
+            raise TypeError(f"arm {arm!r}, seed {seed}: {outcome.words} {value!r} must be a number")
+        if not (math.isfinite(value) and outcome.low <= value <= outcome.high):
             raise ValueError(
-                f"arm {arm!r}, seed {seed}: test accuracy {accuracy} must be a fraction between"
-                " 0 and 1 (give a diverged run its finite worst value)"
+                f"arm {arm!r}, seed {seed}: {outcome.words} {value} must be {_range(outcome)}"
+                " (give a diverged run its finite worst value)"
             )
     if len(per_seed) < 2:
         raise ValueError(
@@ -94,30 +97,42 @@ def accuracies_of(results: Results, arm: str) -> FloatArray:
     return np.array([float(per_seed[seed]) for seed in sorted(per_seed)])
 
 
+def _range(outcome: Outcome) -> str:
+    if (outcome.low, outcome.high) == (0, 1):
+        return "a fraction between 0 and 1"
+    return f"from {outcome.low:g} to {outcome.high:g}"
+
+
 def paired_differences(
-    results: Results, arm: str, reference: str, *, common_only: bool = False
+    results: Results,
+    arm: str,
+    reference: str,
+    *,
+    common_only: bool = False,
+    outcome: Outcome = TEST_ACCURACY,
 ) -> FloatArray:
-    """Accuracy of an arm minus accuracy of the reference, seed by seed, in the order of the seeds.
+    """Value of an arm minus value of the reference, seed by seed, in the order of the seeds.
 
     Args:
-        results: arm -> seed -> test accuracy, a fraction in [0, 1].
+        results: arm -> seed -> value of the outcome.
         arm: label of the arm.
         reference: label of the arm that it is held against.
         common_only: compare on the seeds that both arms have; by default unequal seeds are an
             error, because what is missing may be missing for a reason.
+        outcome: what the values are.
 
     Returns:
-        Float64 array of fractions, shape (n,), n >= 2, noise removed by `settle`.
+        Float64 array in the unit of the values, shape (n,), n >= 2, noise removed by `settle`.
 
     Raises:
         ValueError: for unknown or equal arms, seeds that only one arm has (unless
-            ``common_only``), fewer than 2 pairs, or accuracies outside [0, 1].
-        TypeError: for a seed that is not an integer or an accuracy that is not a number.
+            ``common_only``), fewer than 2 pairs, or values outside the outcome's ends.
+        TypeError: for a seed that is not an integer or a value that is not a number.
     """
     if arm == reference:
         raise ValueError(f"arm {arm!r} cannot be compared with itself: give another reference")
     for label in (arm, reference):
-        accuracies_of(results, label)
+        values_of(results, label, outcome)
     ours, theirs = results[arm], results[reference]
     common = sorted(set(ours) & set(theirs))
     if not common_only:

@@ -4,17 +4,19 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, TypeAlias
 
+from studies.engine.compare.outcome import TEST_ACCURACY, Outcome
+
 Verdict: TypeAlias = Literal["better", "worse", "equivalent", "undecided"]
 
 
 @dataclass(frozen=True)
 class ArmSummary:
-    """Test accuracy of one arm over its seeds; fractions of 1.
+    """The outcome of one arm over its seeds; accuracies are fractions of 1.
 
     Attributes:
         arm: label.
         n: number of seeds.
-        mean: mean test accuracy.
+        mean: mean value.
         std: standard deviation over the seeds (n - 1 in the denominator).
         low: lower end of the interval for the mean.
         high: upper end.
@@ -38,13 +40,14 @@ class ArmSummary:
 
 @dataclass(frozen=True)
 class Comparison:
-    """One arm held against a reference, paired by seed; differences in percentage points.
+    """One arm held against a reference, paired by seed; differences as they are shown: percentage
+    points of accuracies.
 
     Attributes:
         arm: label of the arm.
         reference: label of the reference.
         n: number of pairs (seeds).
-        mean_difference: mean of accuracy(arm) - accuracy(reference).
+        mean_difference: mean of value(arm) - value(reference).
         std_difference: standard deviation of the differences.
         low: lower end of the interval for the mean difference, at confidence 1 - alpha and not
             widened for the number of comparisons.
@@ -92,14 +95,16 @@ class Comparisons:
     Attributes:
         arms: summaries, in the order of the results.
         comparisons: in the order asked for.
-        margin: equivalence margin in percentage points.
+        margin: equivalence margin as the outcome's differences are shown.
         alpha: family-wise error level.
+        outcome: what is compared.
     """
 
     arms: tuple[ArmSummary, ...]
     comparisons: tuple[Comparison, ...]
     margin: float
     alpha: float
+    outcome: Outcome = TEST_ACCURACY
 
     def arm(self, label: str) -> ArmSummary:
         """The summary of one arm; KeyError if there is none."""
@@ -118,7 +123,11 @@ class Comparisons:
     def to_dict(self) -> dict[str, Any]:
         """Plain data, with the units named."""
         return {
-            "units": {"accuracy": "fraction", "difference": "percentage points"},
+            "units": {
+                "accuracy": "fraction",
+                "difference": self.outcome.difference,
+            },
+            "outcome": self.outcome.to_dict(),
             "margin": self.margin,
             "alpha": self.alpha,
             "arms": [summary.to_dict() for summary in self.arms],
@@ -138,4 +147,5 @@ class Comparisons:
             tuple(Comparison(**comparison) for comparison in data["comparisons"]),
             data["margin"],
             data["alpha"],
+            Outcome.from_dict(data["outcome"]) if "outcome" in data else TEST_ACCURACY,
         )

@@ -37,9 +37,16 @@ def answer(plan: Plan, comparisons: Comparisons) -> str:
         parts.append(f"{arm} {_listed(clauses)}")
     return (
         f"On {plan.recipe.data} with {plan.recipe.network}, {'; '.join(parts)} "
-        f"(differences in percentage points of test accuracy, {len(plan.seeds)} seeds, "
+        f"({_unit(comparisons)}, {len(plan.seeds)} seeds, "
         f"equivalent means within {plan.margin:g})."
     )
+
+
+def _unit(comparisons: Comparisons) -> str:
+    outcome = comparisons.outcome
+    if outcome.unit:
+        return f"differences in {outcome.difference} of {outcome.words}"
+    return f"differences in {outcome.words}"
 
 
 def _named(comparison: Comparison) -> str:

@@ -27,8 +27,9 @@ def run_row(run: Run, result: Result, *, study: str, stage: str, trial: int | No
     """One line of the tidy table.
 
     Accuracies are fractions; train_* and val_* are of the last epoch. Hyperparameters of the
-    initialiser stand in columns "initializer.<name>", of a training method in "method.<name>".
-    The history stands under "history", which `write_results` puts into a file of its own.
+    initialiser stand in columns "initializer.<name>", of a training method in "method.<name>",
+    places on the axes of a study in "at.<name>". The history stands under "history", which
+    `write_results` puts into a file of its own.
     """
     recipe = run.effective_recipe
     last = result.history[-1]
@@ -44,6 +45,7 @@ def run_row(run: Run, result: Result, *, study: str, stage: str, trial: int | No
         "initializer": initializer.pop("name"),
         **{f"initializer.{name}": value for name, value in initializer.items()},
         **run.arm.method_fields(),
+        **{f"at.{name}": value for name, value in run.arm.at.items()},
         **{
             field.name: value
             for field in dataclasses.fields(recipe)

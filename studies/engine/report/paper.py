@@ -5,15 +5,11 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from studies.engine.report.table import footnotes, verdict_rows
+from studies.engine.report.table import footnotes, head, verdict_rows
 
 if TYPE_CHECKING:
     from studies.engine.compare import Comparisons
 
-_HEAD = (
-    "arm", "test accuracy %", "95 % interval", "compared with", "difference", "95 % interval",
-    "verdict",
-)  # fmt: skip
 _SPECIAL = {
     "\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}",
     **{sign: f"\\{sign}" for sign in "&%$#_{}"},
@@ -23,7 +19,10 @@ _SPECIAL = {
 def markdown_table(comparisons: Comparisons) -> str:
     """The table in GitHub's Markdown, with its notes below."""
     rows, notes = verdict_rows(comparisons)
-    lines: list[tuple[str, ...]] = [_HEAD, ("---", "---:", "---:", "---", "---:", "---:", "---")]
+    lines: list[tuple[str, ...]] = [
+        _head(comparisons),
+        ("---", "---:", "---:", "---", "---:", "---:", "---"),
+    ]
     lines += [tuple(cell.replace("|", r"\|") for cell in row[:7]) for row in rows]
     table = ["| " + " | ".join(line) + " |" for line in lines]
     below = [f"\n{note}" for note in footnotes(notes)]
@@ -48,7 +47,7 @@ def latex_table(comparisons: Comparisons, *, caption: str, label: str) -> str:
         f"  \\label{{tab:{re.sub(r'[^A-Za-z0-9-]+', '-', label)}}}",
         r"  \begin{tabular}{lrrlrrl}",
         r"    \toprule",
-        "    " + " & ".join(latex(cell) for cell in _HEAD) + r" \\",
+        "    " + " & ".join(latex(cell) for cell in _head(comparisons)) + r" \\",
         r"    \midrule",
         *(f"    {line}" for line in body),
         r"    \bottomrule",
@@ -56,6 +55,10 @@ def latex_table(comparisons: Comparisons, *, caption: str, label: str) -> str:
         r"\end{table}",
         "",
     ])  # fmt: skip
+
+
+def _head(comparisons: Comparisons) -> tuple[str, ...]:
+    return tuple(name or "95 % interval" for name in head(comparisons))
 
 
 def latex(text: str) -> str:

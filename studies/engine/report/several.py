@@ -61,7 +61,8 @@ def rank_arms(means: Mapping[str, Sequence[float]], *, alpha: float = 0.05) -> R
     anything can be told apart, and nothing should be concluded from that.
 
     Args:
-        means: arm -> mean test accuracy per study, all of one length N >= 2; at least two arms.
+        means: arm -> mean outcome per study, the higher the better, all of one length
+            N >= 2; at least two arms.
         alpha: family-wise level.
 
     Raises:
@@ -156,7 +157,7 @@ def improvement(
 ) -> Improvement:
     """Probability of improvement (Agarwal et al. 2021, section 4.3), averaged over studies.
 
-    Per study the share of all pairs of runs, one of each arm, in which the arm's test accuracy is
+    Per study the share of all pairs of runs, one of each arm, in which the arm's value is
     higher, ties counting half (Mann and Whitney's U over the number of pairs). It asks how often,
     not by how much. The interval is a percentile bootstrap, stratified by study, that draws seeds,
     because runs of one seed belong together.
@@ -164,7 +165,8 @@ def improvement(
     Args:
         arm: label.
         reference: label.
-        studies: test accuracy by arm and seed, per study; the seeds that both arms have count.
+        studies: outcome by arm and seed, the higher the better, per study; the seeds
+            that both arms have count.
         seed: of the bootstrap (2,000 resamples).
     """
     rng = np.random.default_rng(seed)

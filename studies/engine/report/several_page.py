@@ -25,8 +25,16 @@ def common_arms(studies: Sequence[StoredStudy]) -> tuple[str, ...]:
     """The arms that all studies have, in the first one's order.
 
     Raises:
-        UserError: there are fewer than two, which leaves nothing to rank.
+        UserError: there are fewer than two, which leaves nothing to rank; or the studies compare
+            different outcomes.
     """
+    first = studies[0].comparisons.outcome
+    for study in studies:
+        if study.comparisons.outcome != first:
+            raise UserError(
+                f"{studies[0].folder} compares {first.words}, {study.folder} "
+                f"{study.comparisons.outcome.words}; name studies with the same outcome."
+            )
     shared = [
         arm for arm in studies[0].accuracies if all(arm in study.accuracies for study in studies)
     ]
@@ -41,13 +49,18 @@ def common_arms(studies: Sequence[StoredStudy]) -> tuple[str, ...]:
 def rank(studies: Sequence[StoredStudy]) -> Ranking:
     """Ranks of the common arms over the studies."""
     shared = common_arms(studies)
-    means = {arm: [study.comparisons.arm(arm).mean for study in studies] for arm in shared}
+    sign = studies[0].comparisons.outcome.sign
+    means = {arm: [sign * s.comparisons.arm(arm).mean for s in studies] for arm in shared}
     return rank_arms(means)
 
 
 def improvements(studies: Sequence[StoredStudy]) -> tuple[Improvement, ...]:
     """Probabilities of improvement for the comparisons that all studies made."""
-    accuracies = [study.accuracies for study in studies]
+    sign = studies[0].comparisons.outcome.sign
+    accuracies = [
+        {arm: {seed: sign * v for seed, v in row.items()} for arm, row in study.accuracies.items()}
+        for study in studies
+    ]
     return tuple(improvement(arm, other, accuracies) for arm, other in _common_pairs(studies))
 
 
@@ -108,7 +121,8 @@ def accuracy_rows(
     rows = []
     for arm, value, p in zip(ranking.arms, ranking.ranks, ranking.p_values, strict=True):
         found = [study.comparisons.arm(arm) for study in studies]
-        cells = (f"{100 * s.mean:.2f} ± {100 * s.std:.2f}" for s in found)
+        outcome = studies[0].comparisons.outcome
+        cells = (f"{outcome.text(s.mean)} ± {outcome.text(s.std)}" for s in found)
         rows.append((arm, *cells, f"{value:.2f}", "" if arm == ranking.arms[0] else f"{p:.3g}"))
     return head, rows
 

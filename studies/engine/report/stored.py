@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from studies.engine.compare import Comparisons
+from studies.engine.compare import Comparisons, Outcome
 from studies.engine.errors import UserError
 from studies.engine.report.files import CURVES_FILE, RESULTS_FILE, RUNS_FILE
 
@@ -18,6 +18,7 @@ _NEEDED = ("study", "question", "answer", "recipe", "seeds", "arms", "comparison
 _COLUMNS = ("stage", "arm", "family", "trial", "seed", "status", "val_accuracy", "test_accuracy")
 _PARAMETERS = ("initializer.", "method.")
 DIAGNOSTICS = "diagnostics."
+PLACES = "at."
 
 
 @dataclasses.dataclass(frozen=True)
@@ -70,11 +71,11 @@ class StoredStudy:
 
     @functools.cached_property
     def accuracies(self) -> Mapping[str, Mapping[int, float]]:
-        """Test accuracy by arm and seed, fractions."""
+        """The outcome by arm and seed: test accuracy as a fraction, if no other."""
         found: dict[str, dict[int, float]] = {s.arm: {} for s in self.comparisons.arms}
         for row in self.confirmation:
             if row["arm"] in found:
-                found[row["arm"]][int(row["seed"])] = float(row["test_accuracy"])
+                found[row["arm"]][int(row["seed"])] = float(row[self.comparisons.outcome.name])
         return found
 
     @property
@@ -124,6 +125,19 @@ class StoredStudy:
         for row in _table(path, ("key", "epoch")):
             histories.setdefault(row["key"], []).append(row)
         return {key: tuple(rows) for key, rows in histories.items()}
+
+    @functools.cached_property
+    def also(self) -> tuple[Outcome, ...]:
+        """Outcomes that are shown beside the one that is compared."""
+        return tuple(Outcome.from_dict(each) for each in self.results.get("also", ()))
+
+    def values(self, arm: str, column: str) -> list[float]:
+        """A column of an arm's confirmation runs, where they have it."""
+        return [
+            float(row[column])
+            for row in self.confirmation
+            if row["arm"] == arm and row.get(column, "") != ""
+        ]
 
     @property
     def diagnostics(self) -> tuple[str, ...]:
@@ -187,11 +201,12 @@ def load_study(folder: Path) -> StoredStudy:
 def _check(study: StoredStudy) -> None:
     path = study.folder / RUNS_FILE
     for line, row in enumerate(study.rows, start=2):
-        name = "test_accuracy" if row["stage"] == "confirm" else "val_accuracy"
-        if not _number(row[name]) or not row["seed"].isdigit():
+        confirmed = row["stage"] == "confirm"
+        name = study.comparisons.outcome.name if confirmed else "val_accuracy"
+        if not _number(row.get(name, "")) or not row["seed"].isdigit():
             raise UserError(
-                f"{path}, line {line}: seed {row['seed']!r} and {name} {row[name]!r} must be "
-                "numbers; run the study's command again."
+                f"{path}, line {line}: seed {row['seed']!r} and {name} "
+                f"{row.get(name, '')!r} must be numbers; run the study's command again."
             )
         if row["stage"] == "search" and not row["trial"].isdigit():
             raise UserError(

@@ -3,21 +3,14 @@
 from __future__ import annotations
 
 from html import escape
-from typing import Any
+from statistics import fmean, stdev
 
 from studies.engine.report.cost import costs
 from studies.engine.report.figures import Drawing
 from studies.engine.report.markup import definitions, figures, page, table, verdict_cell
+from studies.engine.report.measured import duration, measured
 from studies.engine.report.stored import StoredStudy, best_trial
-from studies.engine.report.table import NUMBERS, footnotes, verdict_rows
-
-_HEAD = ("arm", "test accuracy %", "95 % interval", "compared with", "difference", "95 % interval",
-         "verdict")  # fmt: skip
-_DEFAULTS = {
-    "weight_decay": 0.0, "gamma": 0.1, "warmup_epochs": 0.0, "label_smoothing": 0.0,
-    "gradient_clip": 0.0, "augment": "none", "precision": "32-true", "split_seed": 0,
-    "schedule": "constant", "milestones": [], "train_limit": None,
-}  # fmt: skip
+from studies.engine.report.table import NUMBERS, footnotes, head, verdict_rows
 
 
 def study_page(study: StoredStudy, drawings: tuple[Drawing, ...]) -> str:
@@ -29,7 +22,7 @@ def study_page(study: StoredStudy, drawings: tuple[Drawing, ...]) -> str:
     """
     results = study.results
     claim = results.get("claim")
-    tested = f"<p>Claim under test: {escape(claim)}.</p>" if claim else ""
+    tested = f"<p>Claim under test: {escape(claim)}.</p>\n{_finding(study)}" if claim else ""
     top = (
         f"<h1>{escape(study.title[:1].upper() + study.title[1:])}</h1>\n"
         f'<p class="place">{escape(study.place)}</p>\n'
@@ -37,10 +30,15 @@ def study_page(study: StoredStudy, drawings: tuple[Drawing, ...]) -> str:
         f'<div class="answer"><p><strong>Answer.</strong> {escape(results["answer"])}</p></div>'
     )
     sections = {
-        "measured": ("How it was measured", definitions(_measured(study))),
+        "measured": (
+            "How it was measured",
+            definitions({k: escape(v) for k, v in measured(study).items()} | _repeat(study)),
+        ),
         "comparison": ("Comparison", _comparison(study)),
         "figures": ("Figures", figures(drawings)),
     }
+    if study.also:
+        sections["also"] = ("Also measured", _also(study))
     if study.trials:
         sections["tuned"] = ("What the search found", _tuned(study))
     if study.diagnostics:
@@ -50,63 +48,17 @@ def study_page(study: StoredStudy, drawings: tuple[Drawing, ...]) -> str:
     return page(f"{study.title}: {study.place}", sections, top)
 
 
-def _measured(study: StoredStudy) -> dict[str, str]:
-    results = study.results
-    recipe, facts = results["recipe"], results.get("facts", {})
-    items = {}
-    if data := facts.get("data"):
-        items["Data"] = escape(
-            f"{data['name']}: {data['n_train']:,} training, {data['n_val']:,} validation and "
-            f"{data['n_test']:,} test examples (fingerprint {data['fingerprint']})"
-        )
-    weights = f", {facts['parameters']:,} parameters" if "parameters" in facts else ""
-    items["Network"] = escape(f"{recipe['network']}{weights}")
-    items["Recipe"] = escape(_recipe(recipe))
-    if study.trials:
-        searches = len(results.get("search_seeds", ())) or 1
-        items["Search"] = escape(
-            f"{len(study.families)} families with {results.get('trials_per_family')} trials each, "
-            f"up to {searches} seeds per trial, judged on the validation split"
-        )
-    items["Confirmation"] = escape(
-        f"{len(study.comparisons.arms)} arms on the same {len(results['seeds'])} fresh seeds; the "
-        "test split was opened only here"
-    )
-    items["Statistics"] = escape(
-        "means with BCa bootstrap intervals; exact Wilcoxon signed-rank tests and two one-sided "
-        f"t tests of equivalence (margin {study.comparisons.margin:g} percentage points), paired "
-        f"by seed, each with Holm's correction over {len(study.comparisons.comparisons)} "
-        f"comparisons at level {study.comparisons.alpha:g}"
-    )
-    if versions := results.get("versions"):
-        items["Versions"] = escape(
-            ", ".join(
-                _version(k, v) for k, v in versions.items() if (k, v) != ("git_dirty", "false")
-            )
-        )
-    if "accelerator" in facts:
-        items["Device"] = escape(str(facts["accelerator"]))
-    if command := results.get("command"):
-        items["To repeat it"] = f"<code>{escape(command)}</code>"
-    return items
+def _finding(study: StoredStudy) -> str:
+    found = study.results.get("finding")
+    if not found:
+        return ""
+    verdict, reason = escape(found["verdict"]), escape(found["reason"])
+    return f"<p><strong>The claim: {verdict}.</strong> {reason}</p>\n"
 
 
-def _recipe(recipe: dict[str, Any]) -> str:
-    known = {"data", "network", "epochs", "batch_size", "optimizer", "lr", "momentum"}
-    momentum = f", momentum {recipe['momentum']:g}" if recipe.get("optimizer") == "sgd" else ""
-    parts = [
-        f"{recipe['epochs']} epochs of batches of {recipe['batch_size']}, {recipe['optimizer']} "
-        f"with learning rate {recipe['lr']:g}{momentum}"
-    ]
-    for name, value in recipe.items():
-        if name not in known and value != _DEFAULTS.get(name) and value not in ((), []):
-            parts.append(f"{name.replace('_', ' ')} {value}")
-    return ", ".join(parts)
-
-
-def _version(name: str, value: str) -> str:
-    short = value[:12] if name == "git_commit" else value
-    return f"{name.removesuffix('_version').replace('_', ' ')} {short}"
+def _repeat(study: StoredStudy) -> dict[str, str]:
+    command = study.results.get("command")
+    return {"To repeat it": f"<code>{escape(command)}</code>"} if command else {}
 
 
 def _comparison(study: StoredStudy) -> str:
@@ -115,9 +67,14 @@ def _comparison(study: StoredStudy) -> str:
         (*(escape(text) for text in row[:6]), verdict_cell(row.verdict, row.word)) for row in rows
     ]
     seeds = len(study.results["seeds"])
-    caption = f"Test accuracy over {seeds} seeds; differences in percentage points, paired by seed."
+    outcome = study.comparisons.outcome
+    caption = (
+        f"{outcome.words[:1].upper()}{outcome.words[1:]} over {seeds} seeds; differences in "
+        f"{outcome.difference}, paired by seed."
+    )
     below = "".join(f'<p class="notes">{escape(note)}</p>' for note in footnotes(notes))
-    return table(caption, _HEAD, cells, numbers=NUMBERS) + below
+    top = [name or "95 % interval" for name in head(study.comparisons)]
+    return table(caption, top, cells, numbers=NUMBERS) + below
 
 
 def _tuned(study: StoredStudy) -> str:
@@ -134,6 +91,22 @@ def _tuned(study: StoredStudy) -> str:
     head = ("family", "trials", "best hyperparameters", "validation accuracy %", "in trial")
     caption = "The best trial of each family, which went into the confirmation as its tuned arm."
     return table(caption, head, rows, numbers=frozenset({1, 3, 4}))
+
+
+def _also(study: StoredStudy) -> str:
+    rows = []
+    for summary in study.comparisons.arms:
+        found = [study.values(summary.arm, outcome.name) for outcome in study.also]
+        cells = (
+            f"{o.text(fmean(values))} ± {o.text(stdev(values))}" if len(values) > 1 else ""
+            for o, values in zip(study.also, found, strict=True)
+        )
+        rows.append((escape(summary.arm), *cells))
+    names = tuple(outcome.heading for outcome in study.also)
+    return table(
+        "Mean and standard deviation over the confirmation runs; not compared.", ("arm", *names),
+        rows, numbers=frozenset(range(1, len(names) + 1)),
+    )  # fmt: skip
 
 
 def _diagnostics(study: StoredStudy) -> str:
@@ -167,16 +140,6 @@ def _cost(study: StoredStudy) -> str:
     head = ("stage", "trials", "pruned", "trainings", "saved by pruning", "diverged", "time")
     caption = "Trainings and their time, summed over all processes that trained."
     return table(caption, head, rows, numbers=frozenset(range(1, 7)), classes=classes)
-
-
-def duration(seconds: float) -> str:
-    """A time for people: "42 s", "7 min 03 s", "2 h 05 min"."""
-    if seconds < 60:
-        return f"{seconds:.0f} s" if seconds >= 10 else f"{seconds:.1f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    if minutes < 60:
-        return f"{minutes} min {rest:02d} s"
-    return f"{minutes // 60} h {minutes % 60:02d} min"
 
 
 def _files(drawings: tuple[Drawing, ...]) -> str:

@@ -8,9 +8,15 @@ from typing import TYPE_CHECKING, NamedTuple
 if TYPE_CHECKING:
     from studies.engine.compare import Comparison, Comparisons
 
-HEAD = ("arm", "test accuracy %", "95 % interval", "compared with", "difference", "", "verdict")
+
+def head(comparisons: Comparisons) -> tuple[str, ...]:
+    """The columns of the verdict table."""
+    outcome = comparisons.outcome.heading
+    return ("arm", outcome, "95 % interval", "compared with", "difference", "", "verdict")
+
+
 NUMBERS = frozenset({1, 2, 4, 5})
-"""Columns of `HEAD` that hold numbers: set to the right."""
+"""Columns of the table that hold numbers: set to the right."""
 
 
 class VerdictRow(NamedTuple):
@@ -18,10 +24,10 @@ class VerdictRow(NamedTuple):
 
     Args:
         arm: label, with the number of diverged runs if any.
-        mean: mean test accuracy in per cent.
+        mean: mean outcome as it is shown: test accuracy in per cent.
         interval: its interval.
         reference: what the arm is compared with.
-        difference: mean difference in percentage points.
+        difference: mean difference, in percentage points of accuracies.
         difference_interval: its interval.
         verdict: the verdict, for an undecided one with the seeds it needs, and the note's number.
         word: the verdict alone.
@@ -45,13 +51,14 @@ def verdict_rows(comparisons: Comparisons) -> tuple[tuple[VerdictRow, ...], tupl
     """
     notes = list(dict.fromkeys(c.note for c in comparisons.comparisons if c.note))
     rows: list[VerdictRow] = []
-    for summary in sorted(comparisons.arms, key=lambda arm: -arm.mean):
+    outcome = comparisons.outcome
+    for summary in sorted(comparisons.arms, key=lambda arm: -outcome.sign * arm.mean):
         own = [c for c in comparisons.comparisons if c.arm == summary.arm]
         lost = f" ({summary.diverged} diverged)" if summary.diverged else ""
         left = (
             summary.arm + lost,
-            f"{100 * summary.mean:.2f}",
-            f"{100 * summary.low:.2f} to {100 * summary.high:.2f}",
+            outcome.text(summary.mean),
+            f"{outcome.text(summary.low)} to {outcome.text(summary.high)}",
         )
         rows.append(VerdictRow(*left, *(_right(own[0], notes) if own else ())))
         rows += [VerdictRow("", "", "", *_right(comparison, notes)) for comparison in own[1:]]
@@ -63,8 +70,8 @@ def comparison_table(
 ) -> str:
     """The table as aligned text.
 
-    Accuracies are percentages of the test split, differences percentage points with a 95 %
-    interval; verdicts are those of `studies.engine.compare`.
+    Accuracies are percentages, differences percentage points with a 95 % interval; verdicts are
+    those of `studies.engine.compare`.
 
     Args:
         comparisons: what is shown.
@@ -72,9 +79,10 @@ def comparison_table(
     """
     rows, notes = verdict_rows(comparisons)
     cells = [(*row[:6], paint(row)) for row in rows]
-    widths = [max(len(row[i]) for row in (HEAD, *rows)) for i in range(len(HEAD))]
+    top = head(comparisons)
+    widths = [max(len(row[i]) for row in (top, *rows)) for i in range(len(top))]
     rule = "  ".join("-" * width for width in widths)
-    lines = [_aligned(HEAD, widths), rule, *(_aligned(row, widths) for row in cells)]
+    lines = [_aligned(top, widths), rule, *(_aligned(row, widths) for row in cells)]
     return "\n".join([*lines, *footnotes(notes)])
 
 
@@ -100,7 +108,7 @@ def _right(comparison: Comparison, notes: list[str]) -> tuple[str, str, str, str
 
 
 def points(value: float) -> str:
-    """Percentage points with their sign and two decimals; never "-0.00"."""
+    """A difference with its sign and two decimals; never "-0.00"."""
     text = f"{value:+.2f}"
     return "0.00" if float(text) == 0 else text
 

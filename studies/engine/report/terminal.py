@@ -67,7 +67,9 @@ def table_for_width(comparisons: Comparisons, width: int, *, coloured: bool = Fa
 
 def _folded(comparisons: Comparisons, width: int, *, coloured: bool) -> str:
     rows, notes = verdict_rows(comparisons)
-    lines = _broken("test accuracy in % (95 % interval); differences in points", width, "")
+    outcome = comparisons.outcome
+    told = f"{outcome.label}, 95 % interval; differences in {outcome.difference}"
+    lines = _broken(told, width, "")
     for row in rows:
         if row.arm:
             lines += ["", *_broken(f"{row.arm}: {row.mean} ({row.interval})", width, "")]

@@ -34,8 +34,10 @@ def write_report(folder: Path) -> tuple[Path, ...]:
     places = folder / FIGURES_FOLDER
     places.mkdir(exist_ok=True)
     seeds = len(study.results["seeds"])
+    outcome = study.comparisons.outcome
     caption = (
-        f"Test accuracy on {study.place}, {seeds} seeds; differences in percentage points, paired "
+        f"{outcome.words[:1].upper()}{outcome.words[1:]} on {study.place}, {seeds} seeds; "
+        f"differences in {outcome.difference}, paired "
         f"by seed, equivalence margin {study.comparisons.margin:g}."
     )
     label = f"{study.results['study']}-{folder.resolve().name}"

@@ -4,7 +4,7 @@ Importing this package is light; MLflow is imported by `Tracker.open`.
 """
 
 from studies.engine.tracking.config import TrackingConfig, load_tracking_config
-from studies.engine.tracking.environment import environment_tags
+from studies.engine.tracking.environment import environment_tags, machine
 from studies.engine.tracking.errors import TrackingError
 from studies.engine.tracking.summary import TrackingSummary
 from studies.engine.tracking.tracker import Tracker
@@ -17,5 +17,6 @@ __all__ = [
     "TrackingSummary",
     "environment_tags",
     "load_tracking_config",
+    "machine",
     "ui_command",
 ]

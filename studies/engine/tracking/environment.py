@@ -1,5 +1,6 @@
 """What a result was made with: versions and commit, as tags."""
 
+import os
 import platform
 import subprocess
 from importlib.metadata import PackageNotFoundError, version
@@ -31,6 +32,28 @@ def environment_tags(folder: str | Path | None = None) -> dict[str, str]:
     tags["python_version"] = platform.python_version()
     tags["platform"] = f"{platform.system()} {platform.machine()}"
     return tags
+
+
+def machine() -> str:
+    """What a result was computed on, for people: cores that this process may use, and their model.
+
+    No host name. Source: derived.
+    """
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return f"{cores} {'core' if cores == 1 else 'cores'}, {_processor()}"
+
+
+def _processor() -> str:
+    """The processor's model where the system tells it, else its architecture."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        lines = []
+    for line in lines:
+        name, _, value = line.partition(":")
+        if name.strip() == "model name":
+            return f"{' '.join(value.split())} ({platform.machine()})"
+    return platform.processor() or platform.machine()
 
 
 def _git_tags(folder: Path) -> dict[str, str]:

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from studies.engine.compare.pairing import accuracies_of, paired_differences, settle
+from studies.engine.compare.pairing import paired_differences, settle, values_of
 
 
 def test_equal_counts_tie_whatever_the_float_noise() -> None:
@@ -39,7 +39,7 @@ def test_settle_keeps_what_is_apart() -> None:
 def test_order_is_that_of_the_seeds() -> None:
     results = {"a": {7: 0.5, 1: 0.25}, "b": {1: 0.125, 7: 0.0}}
     assert paired_differences(results, "a", "b").tolist() == [0.125, 0.5]
-    assert accuracies_of(results, "a").tolist() == [0.25, 0.5]
+    assert values_of(results, "a").tolist() == [0.25, 0.5]
 
 
 def test_missing_seeds_are_named() -> None:
@@ -80,6 +80,6 @@ def test_bad_input_is_one_clear_sentence(arm: str, reference: str, message: str)
 
 def test_wrong_types() -> None:
     with pytest.raises(TypeError, match="seed '1' must be an integer"):
-        accuracies_of({"a": {"1": 0.5, "2": 0.5}}, "a")  # type: ignore[dict-item]
+        values_of({"a": {"1": 0.5, "2": 0.5}}, "a")  # type: ignore[dict-item]
     with pytest.raises(TypeError, match="accuracy None must be a number"):
-        accuracies_of({"a": {1: 0.5, 2: None}}, "a")  # type: ignore[dict-item]
+        values_of({"a": {1: 0.5, 2: None}}, "a")  # type: ignore[dict-item]

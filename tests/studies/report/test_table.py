@@ -36,7 +36,7 @@ def test_table_and_answer_say_what_the_numbers_say() -> None:
     sentence = answer(plan, comparisons)
     assert sentence.startswith("On digits with lenet_300_100, ternary (tuned) is equivalent to ")
     assert "unscaled ternary, Glorot twin is worse than Glorot (-" in sentence
-    assert "20 seeds" in sentence
+    assert "80 seeds" in sentence
 
 
 def test_rows_are_in_the_order_of_their_means() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from studies.engine.report.figures.course import draw_course
 from studies.engine.report.figures.curves import draw_curves
 from studies.engine.report.figures.diagnostics import draw_diagnostics
 from studies.engine.report.figures.importance import draw_importance
@@ -15,6 +16,7 @@ __all__ = ["Drawing", "draw_study", "inline_svg", "save"]
 
 _FIGURES = (
     draw_landscape,
+    draw_course,
     draw_seeds,
     draw_differences,
     draw_curves,

@@ -19,8 +19,9 @@ VERDICT_MARKS = {
 
 
 def draw_seeds(study: StoredStudy) -> Drawing:
-    """Test accuracy of every confirmation run: per comparison two rows, joined by seed."""
-    comparisons = study.comparisons
+    """The outcome of every confirmation run: per comparison two rows, joined by seed."""
+    comparisons, outcome = study.comparisons, study.comparisons.outcome
+    scale = outcome.scale
     pairs = [(c.arm, c.reference) for c in comparisons.comparisons]
     lonely = [s.arm for s in comparisons.arms if not any(s.arm in pair for pair in pairs)]
     groups: list[tuple[str, ...]] = [*pairs, *((arm,) for arm in lonely)]
@@ -35,27 +36,27 @@ def draw_seeds(study: StoredStudy) -> Drawing:
         if len(group) == 2:
             ours, theirs = (study.accuracies[arm] for arm in group)
             for seed in sorted(set(ours) & set(theirs)):
-                ends = [100 * ours[seed], 100 * theirs[seed]]
+                ends = [scale * ours[seed], scale * theirs[seed]]
                 axes.plot(ends, places, color=SOFT, linewidth=0.5, alpha=0.6, zorder=1)
         for place, arm, colour, marker in zip(places, group, COLOURS, ("o", "^"), strict=False):
-            values = [100 * value for value in study.accuracies[arm].values()]
+            values = [scale * value for value in study.accuracies[arm].values()]
             axes.plot(
                 values, [place] * len(values), marker, color=colour, markersize=2.6, alpha=0.75,
                 markeredgewidth=0, zorder=2,
             )  # fmt: skip
             summary = comparisons.arm(arm)
             axes.plot(
-                [100 * summary.low, 100 * summary.high], [place, place], color=INK, linewidth=2.2,
-                solid_capstyle="butt", zorder=3,
+                [scale * summary.low, scale * summary.high], [place, place], color=INK,
+                linewidth=2.2, solid_capstyle="butt", zorder=3,
             )  # fmt: skip
-            axes.plot(100 * summary.mean, place, "|", color=INK, markersize=7, zorder=4)
+            axes.plot(scale * summary.mean, place, "|", color=INK, markersize=7, zorder=4)
             ticks.append(place)
             labels.append(wrapped(arm))
         top = places[-1] + 1.4
     axes.set_yticks(ticks, labels, linespacing=0.9)
     axes.set_ylim(top - 0.8, -0.6)
     axes.grid(axis="y", visible=False)
-    axes.set_xlabel("test accuracy (%)")
+    axes.set_xlabel(outcome.label)
     best = max(comparisons.arms, key=lambda s: s.mean)
     worst = min(comparisons.arms, key=lambda s: s.mean)
     return Drawing(
@@ -66,8 +67,8 @@ def draw_seeds(study: StoredStudy) -> Drawing:
         f"{confidence(comparisons)} interval. Above in each pair: the arm (circles); below: what "
         "it is compared with (triangles).",
         f"{len(study.confirmation)} trainings of {len(comparisons.arms)} arms. "
-        f"Highest mean: {best.arm}, {100 * best.mean:.2f} %; lowest: {worst.arm}, "
-        f"{100 * worst.mean:.2f} %.",
+        f"Highest mean: {best.arm}, {outcome.text(best.mean)} {outcome.unit}; lowest: "
+        f"{worst.arm}, {outcome.text(worst.mean)} {outcome.unit}.".replace(" .", "."),
         figure,
     )
 
@@ -75,7 +76,8 @@ def draw_seeds(study: StoredStudy) -> Drawing:
 def draw_differences(study: StoredStudy) -> Drawing | None:
     """Paired differences with intervals and the equivalence margin; None without comparisons."""
     comparisons = study.comparisons
-    rows = comparisons.comparisons
+    rows, outcome = comparisons.comparisons, comparisons.outcome
+    scale = outcome.scale
     if not rows:
         return None
     figure = new_figure(0.75 + 0.36 * len(rows))
@@ -85,7 +87,7 @@ def draw_differences(study: StoredStudy) -> Drawing | None:
     for place, comparison in enumerate(rows):
         ours, theirs = study.accuracies[comparison.arm], study.accuracies[comparison.reference]
         seeds = sorted(set(ours) & set(theirs))
-        values = [100 * (ours[seed] - theirs[seed]) for seed in seeds]
+        values = [scale * (ours[seed] - theirs[seed]) for seed in seeds]
         spread = np.linspace(0.16, 0.34, 5)[np.arange(len(values)) % 5]
         axes.plot(
             values, place + spread, ".", color=SOFT, markersize=2.2, alpha=0.8, markeredgewidth=0
@@ -100,7 +102,7 @@ def draw_differences(study: StoredStudy) -> Drawing | None:
     axes.set_yticks(range(len(rows)), names, linespacing=0.9, fontsize=6)
     axes.set_ylim(len(rows) - 0.5, -0.5)
     axes.grid(axis="y", visible=False)
-    axes.set_xlabel("difference in test accuracy (percentage points)")
+    axes.set_xlabel(f"difference in {outcome.words} ({outcome.difference})")
     found = [verdict for verdict in VERDICT_MARKS if any(c.verdict == verdict for c in rows)]
     handles = [
         Line2D([], [], color=VERDICT_MARKS[v][1], marker=VERDICT_MARKS[v][0], markersize=4, label=v)
@@ -110,8 +112,9 @@ def draw_differences(study: StoredStudy) -> Drawing | None:
     return Drawing(
         "differences",
         "Differences to the reference",
-        f"Right of zero the arm is better. The band is the equivalence margin of "
-        f"±{comparisons.margin:g} points; marker and line are the mean difference and its "
+        f"{'Right' if outcome.higher_is_better else 'Left'} of zero the arm is better. The band is "
+        f"the equivalence margin of ±{comparisons.margin:g} {outcome.difference}; "
+        f"marker and line are the mean difference and its "
         f"{confidence(comparisons)} interval, small points the seeds. The marker's form is the "
         "verdict.",
         " ".join(_in_words(comparison) for comparison in rows),
