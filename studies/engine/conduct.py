@@ -30,6 +30,7 @@ from studies.engine.report import (
     write_results,
 )
 from studies.engine.report.files import Row
+from studies.engine.report.terminal import finding_text
 from studies.engine.session import Session
 from studies.engine.spoken import closing, heading
 from studies.engine.stages import confirm_stage, search_stage
@@ -95,12 +96,12 @@ def conduct(
         recorder = Recorder(plan, options, ledger, command, active=not finished)
         # The workers end first, so that what is still to be recorded does not keep them training.
         with recorder, session:
-            comparisons, sentence, paths = _lead(
+            comparisons, sentence, finding, paths = _lead(
                 session, recorder, options, command, started, finished=finished
             )
         if finished:
             print(heading(plan, workers))
-        print(f"\n{verdict_text(comparisons, sentence)}\n")
+        print(f"\n{verdict_text(comparisons, sentence, finding=finding)}\n")
         print(closing(plan, session.trained, time.monotonic() - started, paths), flush=True)
         print(recorder.closing(send=members.alone()))
     return 0
@@ -114,8 +115,8 @@ def _lead(
     started: float,
     *,
     finished: bool,
-) -> tuple[Comparisons, str, tuple[Path, ...]]:
-    """Search, confirm, compare and write down; returns comparisons, answer and files."""
+) -> tuple[Comparisons, str, Mapping[str, str] | None, tuple[Path, ...]]:
+    """Search, confirm, compare and write down; returns comparisons, answer, finding and files."""
     plan, study, ledger = session.plan, session.plan.study, session.ledger
     if not finished:
         session.open_workers()
@@ -140,13 +141,14 @@ def _lead(
     )
     sentence = answer(plan, comparisons)
     table = comparison_table(comparisons)
+    finding = _finding(study, comparisons, rows)
     results = {
         "study": study.name,
         "title": study.title,
         "question": study.question,
         "claim": study.claim,
         "answer": sentence,
-        "finding": _finding(study, comparisons, rows),
+        "finding": finding,
         "reduced": study.reduced,
         "also": [outcome.to_dict() for outcome in study.also],
         "command": command,
@@ -166,10 +168,11 @@ def _lead(
     report = plan.output / REPORT_FILE
     drawn = finished and report.exists()
     paths = (*paths, *((report,) if drawn else write_report(plan.output)))
-    recorder.finish(arms, comparisons, sentence, table, paths)
+    told = sentence if finding is None else f"{sentence}\n\n{finding_text(finding)}"
+    recorder.finish(arms, comparisons, told, table, paths)
     ledger.remember("finished", _totals(plan))
     shutil.rmtree(plan.output / "checkpoints", ignore_errors=True)  # of runs under way once
-    return comparisons, sentence, paths
+    return comparisons, sentence, finding, paths
 
 
 def _follow(session: Session, members: Members, totals: Mapping[str, Any], *, fresh: bool) -> bool:
