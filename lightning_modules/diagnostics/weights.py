@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from initializers.layers import plan_module
 from initializers.record import measure
+from initializers.strength import strength_variance
 from lightning_modules.diagnostics.rows import Diagnosis, Gap, Row
 
 
@@ -17,7 +18,10 @@ def measure_weights(network: nn.Module) -> Diagnosis:
 
     Per weight: ``weight_second_moment`` E[w^2], ``weight_kurtosis`` E[w^4] / E[w^2]^2 (left out if
     all are 0), ``zero_weights`` (share of weights that are exactly 0) and ``empty_rows`` (share of
-    units without any non-zero weight: a ReLU unit of this kind with bias 0 is dead for ever).
+    units without any non-zero weight: a ReLU unit of this kind with bias 0 is dead for ever) and
+    ``strength_ratio`` (how unequal the strengths of inputs and outputs are, the signed sums of
+    their weights: the variance of each over the one that independent weights of this second moment
+    have, mean of both; about 1 for independent draws; left out if all weights are 0).
 
     Args:
         network: any module; parameters that belong to no known layer are named as gaps.
@@ -34,12 +38,22 @@ def measure_weights(network: nn.Module) -> Diagnosis:
         }
         if found.kurtosis is not None:
             figures["weight_kurtosis"] = found.kurtosis
+        if found.std > 0.0:
+            figures["strength_ratio"] = _strength_ratio(values, weight.groups, found.std**2)
         rows += [
             Row(weight.name, "parameter", position, name, number)
             for name, number in figures.items()
         ]
     gaps = tuple(Gap(skip.name, "its weights", skip.reason) for skip in plan.skipped)
     return Diagnosis(tuple(rows), gaps)
+
+
+def _strength_ratio(values: Tensor, groups: int, second_moment: float) -> float:
+    """Variances of the strengths over what they are for independent weights of mean 0."""
+    variance = strength_variance(values, groups)
+    units = len(values) // groups
+    inputs = values.numel() // len(values)
+    return (variance.inputs / units + variance.outputs / inputs) / (2.0 * second_moment)
 
 
 class Start:
