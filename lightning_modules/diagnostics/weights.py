@@ -18,10 +18,7 @@ def measure_weights(network: nn.Module) -> Diagnosis:
 
     Per weight: ``weight_second_moment`` E[w^2], ``weight_kurtosis`` E[w^4] / E[w^2]^2 (left out if
     all are 0), ``zero_weights`` (share of weights that are exactly 0) and ``empty_rows`` (share of
-    units without any non-zero weight: a ReLU unit of this kind with bias 0 is dead for ever) and
-    ``strength_ratio`` (how unequal the strengths of inputs and outputs are, the signed sums of
-    their weights: the variance of each over the one that independent weights of this second moment
-    have, mean of both; about 1 for independent draws; left out if all weights are 0).
+    units without any non-zero weight: a ReLU unit of this kind with bias 0 is dead for ever).
 
     Args:
         network: any module; parameters that belong to no known layer are named as gaps.
@@ -38,8 +35,6 @@ def measure_weights(network: nn.Module) -> Diagnosis:
         }
         if found.kurtosis is not None:
             figures["weight_kurtosis"] = found.kurtosis
-        if found.std > 0.0:
-            figures["strength_ratio"] = _strength_ratio(values, weight.groups, found.std**2)
         rows += [
             Row(weight.name, "parameter", position, name, number)
             for name, number in figures.items()
@@ -48,12 +43,28 @@ def measure_weights(network: nn.Module) -> Diagnosis:
     return Diagnosis(tuple(rows), gaps)
 
 
-def _strength_ratio(values: Tensor, groups: int, second_moment: float) -> float:
-    """Variances of the strengths over what they are for independent weights of mean 0."""
-    variance = strength_variance(values, groups)
-    units = len(values) // groups
-    inputs = values.numel() // len(values)
-    return (variance.inputs / units + variance.outputs / inputs) / (2.0 * second_moment)
+def measure_strengths(network: nn.Module) -> Diagnosis:
+    """Measure how unequal the strengths of a network's inputs and outputs are.
+
+    A strength is the signed sum of the weights of an input or of an output. Per weight:
+    ``strength_ratio``, their variances over those that independent weights of mean 0 with this
+    second moment have, mean of inputs and outputs: about 1 for independent draws. Left out if all
+    weights are 0.
+
+    Args:
+        network: any module.
+    """
+    rows = []
+    for position, weight in enumerate(plan_module(network, "Diagnostics").weights):
+        values = weight.read().detach()
+        second_moment = float(values.double().square().mean())
+        if second_moment > 0.0:
+            variance = strength_variance(values, weight.groups)
+            inputs = variance.inputs / (len(values) // weight.groups)
+            outputs = variance.outputs / (values.numel() // len(values))
+            ratio = (inputs + outputs) / (2.0 * second_moment)
+            rows.append(Row(weight.name, "parameter", position, "strength_ratio", ratio))
+    return Diagnosis(tuple(rows))
 
 
 class Start:
