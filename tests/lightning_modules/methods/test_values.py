@@ -16,6 +16,7 @@ from lightning_modules.methods import (
     Applied,
     BinarySurrogate,
     Connectivity,
+    Restart,
     SignedSupermask,
     Supermask,
     TrainingMethod,
