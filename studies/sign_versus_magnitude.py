@@ -4,9 +4,10 @@
 
 Zhou, Lan, Liu and Yosinski 2019, "Deconstructing Lottery Tickets: Zeros, Signs, and the Supermask"
 (arXiv 1905.01067): a network is trained and pruned, and what survives restarts from its initial
-weights, or from what keeps their signs or magnitudes alone. George et al. 2023 take up from such
-studies that a weight's polarity may matter more than its magnitude: without pruning, the arms
-"trained" restart from trained weights of which only signs, magnitudes or neither keep their place.
+weights, or from what keeps their signs or their sizes (magnitudes) alone. George et al. 2023 take
+up from such studies that a weight's polarity may matter more than its magnitude: without pruning,
+the arms "trained" restart from trained weights of which only signs, sizes or neither keep their
+place. A label says first what is kept, then what became of the rest.
 """
 
 from __future__ import annotations
@@ -21,44 +22,44 @@ from studies.engine.study import Study
 
 # What the paper's iterative pruning leaves after 10 and 15 rounds: it takes 20 % of the living
 # weights in each round, 10 % in the output layer. Here one pruning does it.
-DENSITIES = {f"{100 * 0.8**n:.1f} %": (0.8**n, 0.9**n) for n in (10, 15)}
+DENSITIES = {f"{100 * 0.8**n:.2g} %": (0.8**n, 0.9**n) for n in (10, 15)}
 RESTARTS: Mapping[str, Mapping[str, Any]] = {
     "rewound": {"ones": "rewind"},
-    "signs, constant": {"ones": "signed_constant"},
-    "signs, magnitudes shuffled": {"ones": "signed_reshuffle"},
-    "constant, signs shuffled": {"ones": "rand_signed_constant"},
-    "magnitudes, signs shuffled": {"ones": "reshuffled_signs"},
-    "random mask, rewound": {"ones": "rewind", "criterion": "random"},
+    "signs, sizes equal": {"ones": "signed_constant"},
+    "signs, sizes shuffled": {"ones": "signed_reshuffle"},
+    "neither, sizes equal": {"ones": "rand_signed_constant"},
+    "sizes, signs shuffled": {"ones": "reshuffled_signs"},
+    "random mask": {"ones": "rewind", "criterion": "random"},
 }
 TRAINED: Mapping[str, str] = {
-    "trained signs, magnitudes shuffled": "signed_reshuffle",
-    "trained magnitudes, signs shuffled": "reshuffled_signs",
-    "trained weights, all shuffled": "random_reshuffle",
+    "trained signs": "signed_reshuffle",
+    "trained sizes": "reshuffled_signs",
+    "trained, all shuffled": "random_reshuffle",
 }
 _WEIGHTS = {"name": "glorot_normal"}
 _WHOLE = {"name": "restart", "density": 1.0}
-_SIGNS, _MAGNITUDES, _NEITHER = TRAINED
+_SIGNS, _SIZES, _NEITHER = TRAINED
 
 
 def _pruned(family: str, how: Mapping[str, Any], text: str) -> Arm:
     density, last = DENSITIES[text]
     method = {"name": "restart", "density": density, "last_density": last, **how}
-    at = {"density": density}
-    return Arm(f"{family}, {text}", _WEIGHTS, family=family, method=method, at=at)
+    at = {"density": round(density, 3)}
+    return Arm(f"{family} {text}", _WEIGHTS, family=family, method=method, at=at)
 
 
 def _pairs(first: str, second: str) -> list[tuple[str, str]]:
-    return [(f"{first}, {text}", f"{second}, {text}") for text in DENSITIES]
+    return [(f"{first} {text}", f"{second} {text}") for text in DENSITIES]
 
 
 ENOUGH = [
-    *_pairs("signs, constant", "rewound"),
-    *_pairs("signs, magnitudes shuffled", "rewound"),
+    *_pairs("signs, sizes equal", "rewound"),
+    *_pairs("signs, sizes shuffled", "rewound"),
 ]
 MATTERS = [
-    *_pairs("signs, constant", "constant, signs shuffled"),
-    *_pairs("signs, magnitudes shuffled", "magnitudes, signs shuffled"),
-    (_SIGNS, _MAGNITUDES),
+    *_pairs("signs, sizes equal", "neither, sizes equal"),
+    *_pairs("signs, sizes shuffled", "sizes, signs shuffled"),
+    (_SIGNS, _SIZES),
 ]
 
 STUDY = Study(
@@ -73,7 +74,7 @@ STUDY = Study(
         "et al. 2019); polarity matters more than magnitude (taken up by George et al. 2023)"
     ),
     arms=(
-        Arm("not pruned, rewound", _WEIGHTS, family="rewound", method=_WHOLE, at={"density": 1.0}),
+        Arm("not pruned", _WEIGHTS, family="rewound", method=_WHOLE, at={"density": 1.0}),
         *(_pruned(family, how, text) for text in DENSITIES for family, how in RESTARTS.items()),
         *(
             Arm(label, _WEIGHTS, method={**_WHOLE, "ones": ones, "weights": "trained"})
@@ -84,8 +85,8 @@ STUDY = Study(
     comparisons=(
         *ENOUGH,
         *MATTERS,
-        *_pairs("rewound", "random mask, rewound"),
-        (_MAGNITUDES, _NEITHER),
+        *_pairs("rewound", "random mask"),
+        (_SIZES, _NEITHER),
     ),
     primary=(*ENOUGH, *MATTERS),
     also=(TRAIN_ACCURACY, final("alive", "share of weights kept")),
