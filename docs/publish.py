@@ -10,6 +10,7 @@ docs/results/notes/NAME.md, if there is any, becomes the section "Reading".
 from __future__ import annotations
 
 import argparse
+import re
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -79,13 +80,16 @@ def _study(study: StoredStudy, label: str, to: Path, heading: str, *, brief: boo
         parts.append(f"**The claim: {found['verdict']}.** {found['reason']}")
     if not brief:
         parts.append(f"**Answer**: {results['answer']}")
-    parts.append(f"    {results['command']}")
+    parts.append(f"    {anywhere(results['command'])}")
     shutil.copy(study.folder / "runs.csv", to / f"{label}.csv")
     facts = measured(study)
     if "seconds" in results:
         trainings = len(study.rows)
-        facts["Time"] = f"{trainings} trainings in {duration(results['seconds'])} on the clock"
-    told = "\n".join(f"- {term}: {meaning}." for term, meaning in facts.items())
+        facts["Time"] = (
+            f"{trainings} trainings in {duration(results['seconds'])} on the clock, "
+            "while other work shared the machine"
+        )
+    told = "\n".join(f"- {term}: {meaning.rstrip('.')}." for term, meaning in facts.items())
     if not brief:
         parts.append(markdown_table(study.comparisons).strip())
         parts += _figures(study, label, to)
@@ -95,6 +99,12 @@ def _study(study: StoredStudy, label: str, to: Path, heading: str, *, brief: boo
         f"One row per training: [{label}.csv]({label}.csv).",
     ]
     return parts
+
+
+def anywhere(command: str) -> str:
+    """A study's command without the folders of the machine that ran it."""
+    command = re.sub(r" --(?:tracking-uri|output|workers|experiment) (?:'[^']*'|\S+)", "", command)
+    return re.sub(r"(--data-root) (?:'[^']*'|\S+)", r"\1 FOLDER", command)
 
 
 def _figures(study: StoredStudy, label: str, to: Path) -> list[str]:

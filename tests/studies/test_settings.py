@@ -48,6 +48,9 @@ def test_the_command_names_only_what_the_study_does_not_set() -> None:
     assert line == "python -m studies.one --lr 0.1 --seeds 5 --quick"
     (again,) = sittings(ONE, shlex.split(line)[3:])
     assert again.options == sitting.options
+    (other,) = sittings(ONE, ["--data", "digits"])
+    line = command_line("studies.one", other.options, other.defaults)
+    assert line == "python -m studies.one --data digits"
 
 
 def test_places_come_one_after_the_other_and_each_can_be_had_alone() -> None:
