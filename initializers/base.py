@@ -179,7 +179,7 @@ class Initializer(ABC):
 
         Args:
             module: The module that is or will be initialised.
-            optimizer: ``sgd``, ``adam`` or ``adamw``.
+            optimizer: Name of the optimiser, such as ``sgd`` or ``adam``.
         """
         found: dict[str, float] = {}
         for part in self.parts():

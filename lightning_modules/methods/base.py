@@ -34,6 +34,8 @@ class TrainingMethod(ABC):
 
     #: Length, batch size and optimiser settings of the paper, as fields of a study's recipe.
     paper_recipe: ClassVar[Mapping[str, Any]] = {}
+    #: Shortest training that the method can do, in epochs.
+    least_epochs: ClassVar[int] = 1
 
     def __init_subclass__(cls, **keywords: Any) -> None:
         super().__init_subclass__(**keywords)
@@ -92,6 +94,13 @@ class Applied(ABC):
     def __init__(self, network: nn.Module, sampler: Sampler) -> None:
         self.network = network
         self.sampler = sampler
+
+    def begin(self, epochs: int | None) -> None:  # noqa: B027  (most methods need not know)
+        """Learn, when training starts, how many epochs it will have; None if nobody knows.
+
+        Raises:
+            ValueError: If the method cannot do with so many.
+        """
 
     def at(self, epoch: int, batch: int) -> None:
         """Say which training step comes next: it alone decides, with the seed, what is drawn."""
