@@ -23,7 +23,7 @@ extensions = [
     "docstring_markup",
     "offline",
 ]
-exclude_patterns = ["_build", "README.md"]
+exclude_patterns = ["_build", "results/notes"]
 highlight_language = "none"  # indented blocks are commands and their output
 
 html_theme = "furo"
@@ -49,7 +49,8 @@ nitpick_ignore_regex = [
     (r"py:class", r"(torch|lightning|pl|numpy|np|nn|optuna|collections|pathlib|os|abc)\..*"),
     # Types of ours that stand in signatures and are not public.
     (r"py:class", r"(initializers|lightning_modules|datamodules|studies)\.[\w.]+"),
-    (r"py:class", r"Tensor|Factory|LightningDataModule|StoredWeights"),
+    # Types that are imported for type checkers alone stand there without their module.
+    (r"py:class", r"[A-Z]\w*"),
     # Words in single backticks that name no object: an option, a file, a method at hand.
     (r"py:obj", r".*"),
 ]

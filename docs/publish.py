@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from studies.engine.report.figures.saving import DPI
-from studies.engine.report.measured import duration, measured
+from studies.engine.report.measured import also_rows, duration, measured
 from studies.engine.report.paper import markdown_table
 from studies.engine.report.stored import StoredStudy, load_study
 
@@ -62,8 +62,8 @@ def publish(
     several = len(studies) > 1
     for study in studies:
         if several:
-            parts.append(f"## {_sentence(study.place)}")
-        label = f"{name}-{study.folder.resolve().name}" if several else name
+            parts.append(f"## {study.place}")
+        label = f"{name}-{plain(study)}" if several else name
         parts += _study(study, label, to, "###" if several else "##", brief=comparison is not None)
     notes = RESULTS / "notes" / f"{name}.md"
     if notes.exists():
@@ -92,13 +92,27 @@ def _study(study: StoredStudy, label: str, to: Path, heading: str, *, brief: boo
     told = "\n".join(f"- {term}: {meaning.rstrip('.')}." for term, meaning in facts.items())
     if not brief:
         parts.append(markdown_table(study.comparisons).strip())
-        parts += _figures(study, label, to)
+        parts += [*_also(study), *_figures(study, label, to)]
     parts += [
         f"{heading} How it was measured",
         told,
         f"One row per training: [{label}.csv]({label}.csv).",
     ]
     return parts
+
+
+def plain(study: StoredStudy) -> str:
+    """A place in a file's name."""
+    return re.sub(r"[^A-Za-z0-9]+", "-", study.folder.resolve().name).strip("-")
+
+
+def _also(study: StoredStudy) -> list[str]:
+    if not study.also:
+        return []
+    head, rows = also_rows(study)
+    lines = [head, ("---", *("---:" for _ in head[1:])), *rows]
+    table = "\n".join("| " + " | ".join(line) + " |" for line in lines)
+    return ["Means and standard deviations of what else was measured:", table]
 
 
 def anywhere(command: str) -> str:

@@ -4,13 +4,14 @@
 * Names of arguments that go on in the next line come into one.
 * An asterisk or a bar in running text (``(n, *input_shape)``, ``|x|``) stays what it is.
 * The first line of an attribute is text: Napoleon would take words before a colon for its type.
-* A constant has the text of its directive, not that of its built-in class.
+* A constant has the text of its directive, not that of its class.
 * A default that a dataclass makes anew, ``<factory>``, is written ``...``, which Sphinx can read.
 """
 
 from __future__ import annotations
 
 import re
+from inspect import getdoc
 from typing import Any
 
 from sphinx.application import Sphinx
@@ -18,14 +19,13 @@ from sphinx.application import Sphinx
 _NAMES = re.compile(r"\s+(\w+, )*\w+,")
 _QUOTED = re.compile(r"(``.*?``|`[^`]*`)")
 _MARKUP = re.compile(r"(?<![\w*\\])\*(?=[\w(])|\|")
-_PLAIN = (tuple, list, dict, str, int, float)
 
 
 def prepare(
     app: Sphinx, what: str, name: str, obj: object, options: object, lines: list[str]
 ) -> None:
     """Change the lines of a docstring in place (Sphinx's event autodoc-process-docstring)."""
-    if what == "data" and type(obj) in _PLAIN and lines[:1] == (obj.__doc__ or "").split("\n")[:1]:
+    if what == "data" and lines[:1] == (getdoc(type(obj)) or "").split("\n")[:1]:
         lines.clear()
     lines[:] = _escaped(_with_literal_formula(_joined(lines)))
     if lines and what in ("attribute", "property", "data"):

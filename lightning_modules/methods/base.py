@@ -18,7 +18,7 @@ from typing import Any, ClassVar
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from lightning_modules.methods import registry
+from lightning_modules.methods.registry import METHODS
 from lightning_modules.methods.sampling import Sampler
 from lightning_modules.optimization import Optimization
 
@@ -69,7 +69,7 @@ class TrainingMethod(ABC):
         Raises:
             ValueError: If the class is defined inside a function.
         """
-        return {"name": registry.name_of(type(self)), **self._changed()}
+        return {"name": METHODS.name_of(type(self)), **self._changed()}
 
     def __repr__(self) -> str:
         fields = (f"{name}={value!r}" for name, value in self._changed().items())

@@ -38,6 +38,8 @@ warnings.filterwarnings("ignore", message=".*does not have many workers.*")
 warnings.filterwarnings("ignore", message=".*`srun` command is available.*")
 # Several devices test on equal shares of distinct examples: nothing is counted twice.
 warnings.filterwarnings("ignore", message=".*it is recommended to use.*devices=1.*")
+# Where srun is installed: a training by one process needs none.
+warnings.filterwarnings("ignore", message=".*srun.*is not used.*")
 for _name in ("lightning.pytorch", "lightning.fabric"):
     logging.getLogger(_name).setLevel(logging.ERROR)
 

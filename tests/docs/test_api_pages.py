@@ -45,7 +45,9 @@ def test_every_listed_name_exists(package: str) -> None:
         assert hasattr(importlib.import_module(module), attribute), name
 
 
-@pytest.mark.parametrize("module", ["studies.engine.study", "studies.engine.run"])
+@pytest.mark.parametrize(
+    "module", [f"studies.engine.{name}" for name in ("study", "run", "claims")]
+)
 def test_a_study_is_described_with_all_its_parts(module: str) -> None:
     text = (ROOT / "docs" / "api" / "studies.engine.md").read_text(encoding="utf-8")
     assert f".. automodule:: {module}\n   :members:\n" in text

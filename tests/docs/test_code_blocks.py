@@ -17,7 +17,8 @@ import pytest
 from initializers.__main__ import _parser as initializers_parser
 from studies.engine.cli import parse
 from studies.engine.diagnosis.options import DiagnoseOptions
-from studies.engine.options import StudyOptions, TrainOptions
+from studies.engine.options import TrainOptions
+from studies.engine.settings import sittings
 from studies.proxy import ProxyOptions
 from studies.run import parser as launcher_parser
 from studies.run import program, split
@@ -114,8 +115,7 @@ def check_module(module: str, argv: list[str]) -> None:
         found = importlib.import_module(module)
         assert read_arguments(found.main, argv), (module, argv)
     elif module.partition(".")[0] in ("studies", "my_package"):
-        study = importlib.import_module(module).STUDY
-        parse(StudyOptions, argv, prog=study.name, description="")
+        assert sittings(importlib.import_module(module).STUDY, argv)
 
 
 def read_arguments(main: Callable[[list[str]], Any], argv: list[str]) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from statistics import fmean, stdev
 from typing import Any
 
 from studies.engine.report.stored import StoredStudy
@@ -59,6 +60,19 @@ def measured(study: StoredStudy) -> dict[str, str]:
     if seconds := results.get("seconds"):
         items["Time"] = f"{duration(seconds)} on the clock, from start to report"
     return items
+
+
+def also_rows(study: StoredStudy) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
+    """Head and rows of the table of further outcomes: mean and standard deviation by arm."""
+    rows = []
+    for summary in study.comparisons.arms:
+        found = [study.values(summary.arm, outcome.name) for outcome in study.also]
+        cells = (
+            f"{o.text(fmean(values))} ± {o.text(stdev(values))}" if len(values) > 1 else ""
+            for o, values in zip(study.also, found, strict=True)
+        )
+        rows.append((summary.arm, *cells))
+    return ("arm", *(outcome.heading for outcome in study.also)), rows
 
 
 def _recipe(recipe: dict[str, Any]) -> str:

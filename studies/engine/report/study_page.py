@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from html import escape
-from statistics import fmean, stdev
 
 from studies.engine.report.cost import costs
 from studies.engine.report.figures import Drawing
 from studies.engine.report.markup import definitions, figures, page, table, verdict_cell
-from studies.engine.report.measured import duration, measured
+from studies.engine.report.measured import also_rows, duration, measured
 from studies.engine.report.stored import StoredStudy, best_trial
 from studies.engine.report.table import NUMBERS, footnotes, head, verdict_rows
 
@@ -94,19 +93,10 @@ def _tuned(study: StoredStudy) -> str:
 
 
 def _also(study: StoredStudy) -> str:
-    rows = []
-    for summary in study.comparisons.arms:
-        found = [study.values(summary.arm, outcome.name) for outcome in study.also]
-        cells = (
-            f"{o.text(fmean(values))} ± {o.text(stdev(values))}" if len(values) > 1 else ""
-            for o, values in zip(study.also, found, strict=True)
-        )
-        rows.append((escape(summary.arm), *cells))
-    names = tuple(outcome.heading for outcome in study.also)
-    return table(
-        "Mean and standard deviation over the confirmation runs; not compared.", ("arm", *names),
-        rows, numbers=frozenset(range(1, len(names) + 1)),
-    )  # fmt: skip
+    head, rows = also_rows(study)
+    cells = [tuple(escape(cell) for cell in row) for row in rows]
+    caption = "Mean and standard deviation over the confirmation runs; not compared."
+    return table(caption, head, cells, numbers=frozenset(range(1, len(head))))
 
 
 def _diagnostics(study: StoredStudy) -> str:
