@@ -14,7 +14,7 @@ from torch import Tensor
 from datamodules.augmentation import get_augmentation
 from datamodules.batches import ShuffledBatches, TensorBatches
 from datamodules.loaded import LoadedData, prepare
-from datamodules.options import RELOADING, DataOptions
+from datamodules.options import RELOADING, DataOptions, check_count
 from datamodules.splits import RawData, Split
 
 
@@ -67,10 +67,12 @@ class TensorDataModule(LightningDataModule):
         train_limit: int | None = None,
         drop_last: bool = False,
         uneven: bool = False,
+        val_size: int | None = None,
     ) -> None:
         """Choose options; see :class:`datamodules.options.DataOptions` for their meaning.
 
-        ``batch_size`` and ``eval_batch_size`` default to the data set's own.
+        ``batch_size``, ``eval_batch_size`` and ``val_size``, the number of training examples that
+        are held out for validation (at least 1), default to the data set's own.
         """
         super().__init__()
         if not self.input_shape or self.num_classes < 1:
@@ -89,6 +91,9 @@ class TensorDataModule(LightningDataModule):
             drop_last=drop_last,
             uneven=uneven,
         )
+        if val_size is not None:
+            check_count("val_size", val_size)
+            self.val_size = val_size
         self._augmentation = get_augmentation(augment, self.input_shape)
         self._loaded: LoadedData | None = None
 

@@ -10,10 +10,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
-from torch.optim import SGD, Adam, AdamW, Optimizer
+from torch.optim import SGD, Adadelta, Adam, AdamW, Optimizer, RMSprop
 from torch.optim.lr_scheduler import LambdaLR
 
-OPTIMIZERS = ("sgd", "adam", "adamw")
+OPTIMIZERS = ("sgd", "adam", "adamw", "rmsprop", "adadelta")
+FUSED = ("sgd", "adam", "adamw")
+"""Optimisers whose step PyTorch has as one kernel."""
 SCHEDULES = ("constant", "cosine", "steps")
 
 
@@ -22,10 +24,12 @@ class Optimization:
     """Everything about a training's optimisation except its length and batch size.
 
     Args:
-        optimizer: "sgd" (with momentum), "adam" or "adamw" (decoupled weight decay).
+        optimizer: "sgd" (with momentum), "adam", "adamw" (decoupled weight decay), "rmsprop"
+            (Tieleman & Hinton 2012; decay 0.9, eps 1e-7) or "adadelta" (Zeiler 2012; rho 0.95,
+            eps 1e-7, usual rate 1), the last two with the constants of Keras, not of torch.
         lr: learning rate, > 0; the peak when there is a warm-up.
         momentum: SGD's momentum in [0, 1); Adam keeps its betas (0.9, 0.999).
-        weight_decay: >= 0. L2 added to the gradient for SGD and Adam, decoupled for AdamW.
+        weight_decay: >= 0. L2 added to the gradient, except for AdamW: decoupled.
         schedule: "constant"; "cosine", from lr to 0 over the whole training (Loshchilov & Hutter
             2017, equation 5 without restarts); "steps", times `gamma` at each of `milestones`.
         milestones: epochs at which "steps" lowers the learning rate, increasing.
@@ -87,8 +91,8 @@ class Optimization:
         Args:
             parameters: what to train; those without `requires_grad` are left out.
             factors: for some of them, a factor on their learning rate.
-            fused: one kernel per step instead of one per operation, where the device has it: the
-                same update rule, rounded differently.
+            fused: one kernel per step instead of one per operation, where optimiser and device
+                have it: the same update rule, rounded differently.
         """
         groups: dict[float, list[nn.Parameter]] = {}
         for parameter in parameters:
@@ -98,7 +102,12 @@ class Optimization:
         fused = fused and can_fuse(p.device.type for group in groups.values() for p in group)
         if list(groups) == [1.0]:
             plain = groups[1.0]
-        common: dict[str, Any] = {"lr": self.lr, "weight_decay": self.weight_decay, "fused": fused}
+        common: dict[str, Any] = {"lr": self.lr, "weight_decay": self.weight_decay}
+        if self.optimizer == "rmsprop":
+            return RMSprop(plain, alpha=0.9, eps=1e-7, **common)
+        if self.optimizer == "adadelta":
+            return Adadelta(plain, rho=0.95, eps=1e-7, **common)
+        common["fused"] = fused
         if self.optimizer == "sgd":
             return SGD(plain, momentum=self.momentum, **common)
         return (AdamW if self.optimizer == "adamw" else Adam)(plain, **common)

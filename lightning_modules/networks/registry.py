@@ -13,6 +13,7 @@ from torch import nn
 from initializers.spec import parse_spec
 from lightning_modules.networks.checks import check_output, require_data
 from lightning_modules.networks.conv import ConvNet
+from lightning_modules.networks.dropout import cifar10_cnn, mnist_cnn, mnist_mlp
 from lightning_modules.networks.imported import build_imported
 from lightning_modules.networks.messages import nearest
 from lightning_modules.networks.mlp import lenet_300_100, mlp, parse_widths
@@ -52,6 +53,9 @@ NETWORKS: dict[str, Entry] = {
     "conv4": Entry(ConvNet, {"depth": 4}),
     "conv6": Entry(ConvNet, {"depth": 6}),
     "conv8": Entry(ConvNet, {"depth": 8}),
+    "mnist_mlp": Entry(mnist_mlp),
+    "mnist_cnn": Entry(mnist_cnn),
+    "cifar10_cnn": Entry(cifar10_cnn),
     "resnet": Entry(ResNet),
     "resnet20": Entry(ResNet, {"depth": 20}),
     "resnet32": Entry(ResNet, {"depth": 32}),

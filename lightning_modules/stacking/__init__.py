@@ -8,7 +8,7 @@ from lightning_modules.stacking.networks import (
     VmapStack,
     refuse_unknown,
 )
-from lightning_modules.stacking.optimizer import StackedOptimizer, clip_each_
+from lightning_modules.stacking.optimizer import STACKED_OPTIMIZERS, StackedOptimizer, clip_each_
 
 STACKS: dict[str, type[StackedNetwork]] = {
     "dense": DenseStack,
@@ -18,6 +18,7 @@ STACKS: dict[str, type[StackedNetwork]] = {
 """The ways to stack a network, the most special and fastest first."""
 
 __all__ = [
+    "STACKED_OPTIMIZERS",
     "STACKS",
     "DenseStack",
     "LayerStack",

@@ -18,6 +18,9 @@ from lightning_modules.optimization import Optimization, can_fuse
 _STATE = {"sgd": ("momentum_buffer",), "adam": ("exp_avg", "exp_avg_sq")}
 _STATE["adamw"] = _STATE["adam"]
 
+STACKED_OPTIMIZERS = tuple(_STATE)
+"""Optimisers that `StackedOptimizer` knows."""
+
 
 class StackedOptimizer(Optimizer):
     """SGD, Adam or AdamW on stacked parameters.
@@ -32,6 +35,9 @@ class StackedOptimizer(Optimizer):
         rates: learning rate of each member.
         optimization: the rule and its other constants.
         fused: see `Optimization.build_optimizer`.
+
+    Raises:
+        ValueError: an optimiser that has no stacked form.
     """
 
     def __init__(
@@ -42,6 +48,8 @@ class StackedOptimizer(Optimizer):
         *,
         fused: bool = True,
     ) -> None:
+        if optimization.optimizer not in _STATE:
+            raise ValueError(f"the optimiser {optimization.optimizer} has no stacked form")
         self.rates = list(rates)
         self.optimization = optimization
         trained = [p for p in parameters if p.requires_grad]

@@ -16,7 +16,9 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from initializers import HeNormal
 from lightning_modules import Optimization, build_network
 from lightning_modules.memory_format import in_channels_last, use_channels_last
+from lightning_modules.optimization import FUSED
 from lightning_modules.stacking import (
+    STACKED_OPTIMIZERS,
     STACKS,
     DenseStack,
     NotStackableError,
@@ -57,6 +59,8 @@ class Bench:
     def __init__(self, recipe: Recipe, data: Any, device: torch.device) -> None:
         self._recipe, self._device = recipe, device
         self._rule = Optimization(**recipe.optimization())
+        #: whether the optimiser's step exists as one kernel
+        self.fuses = self._rule.optimizer in FUSED
         shape, classes = tuple(data.input_shape), int(data.num_classes)
         self._build = functools.partial(
             build_network, recipe.network, input_shape=shape, num_classes=classes
@@ -104,7 +108,9 @@ class Bench:
         return int(_SHARE * available_memory(self._device) / max(1, workers) / needed)
 
     def kind(self) -> tuple[str | None, str]:
-        """The kind of stack that the network allows, or None and why."""
+        """The kind of stack that network and optimiser allow, or None and why."""
+        if self._rule.optimizer not in STACKED_OPTIMIZERS:
+            return None, f"the optimiser {self._rule.optimizer} has no stacked form"
         network = self._build()
         try:
             refuse_unknown(network)

@@ -73,6 +73,8 @@ def _one_by_one(bench: Bench) -> tuple[Form, str]:
     channels_last = rates.get(True, 0.0) > ADVANTAGE * rates[False]
     layout = f" in {'channels-last' if channels_last else 'default'} format" * bench.has_images
     best = rates[channels_last]
+    if not bench.fuses:
+        return Form("alone", channels_last=channels_last, rate=best, fused=False), layout
     by_parts = rate(bench.alone(channels_last, fused=False), 1)
     fused = by_parts <= ADVANTAGE * best
     form = Form("alone", channels_last=channels_last, rate=best if fused else by_parts, fused=fused)

@@ -26,7 +26,7 @@ class RecipeOptions:
     )  # fmt: skip
     epochs: int | None = _option(None, "passes over the training data (default: per data set)")
     batch_size: int | None = _option(None, "examples per step (default: per data set)")
-    optimizer: Literal["sgd", "adam", "adamw"] = _option("adam", "optimiser")
+    optimizer: Literal["sgd", "adam", "adamw", "rmsprop", "adadelta"] = _option("adam", "optimiser")
     lr: float | None = _option(None, "learning rate (default: per data set)")
     momentum: float = _option(0.9, "momentum of SGD")
     weight_decay: float = _option(0.0, "weight decay")

@@ -176,6 +176,13 @@ def test_reshuffles_keep_the_survivors_as_a_set() -> None:
         assert not torch.equal(result[MASK], W[MASK])
 
 
+def test_reshuffled_signs_keep_magnitudes_and_how_many_are_positive() -> None:
+    result = act("reshuffled_signs")
+    assert torch.equal(result[MASK].abs(), W[MASK].abs())
+    assert int((result[MASK] > 0).sum()) == int((W[MASK] > 0).sum())
+    assert not torch.equal(result[MASK], W[MASK])
+
+
 def test_reinits_draw_from_all_weights_of_the_layer() -> None:
     whole = torch.ones_like(MASK)
     values = restart(W, None, whole, "random_reinit", "zero", generator())

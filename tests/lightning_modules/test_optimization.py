@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from lightning_modules import Optimization
+from lightning_modules import OPTIMIZERS, Optimization
 from lightning_modules.optimization import can_fuse
 
 
@@ -58,7 +58,7 @@ def test_scheduler_sets_the_rate_step_by_step() -> None:
     assert not Optimization(warmup_epochs=1).is_constant
 
 
-@pytest.mark.parametrize("name", ["sgd", "adam", "adamw"])
+@pytest.mark.parametrize("name", OPTIMIZERS)
 def test_one_step_equals_the_textbook_update(name: str) -> None:
     weight = nn.Parameter(torch.tensor([2.0, -1.0], dtype=torch.float64))
     recipe = Optimization(optimizer=name, lr=0.1, momentum=0.9, weight_decay=0.01)
@@ -73,6 +73,9 @@ def test_one_step_equals_the_textbook_update(name: str) -> None:
         # The first Adam step is lr * g / (|g| + eps) after bias correction.
         "adam": before - 0.1 * decayed / (decayed.abs() + 1e-8),
         "adamw": before * (1 - 0.1 * 0.01) - 0.1 * gradient / (gradient.abs() + 1e-8),
+        # The averages start at 0 and are not corrected: a tenth or a twentieth of the square.
+        "rmsprop": before - 0.1 * decayed / ((0.1 * decayed**2).sqrt() + 1e-7),
+        "adadelta": before - 0.1 * decayed * (1e-7 / (0.05 * decayed**2 + 1e-7)) ** 0.5,
     }[name]
     torch.testing.assert_close(weight.detach(), expected, rtol=1e-12, atol=0)
 
@@ -99,7 +102,10 @@ def test_clip_scales_the_joint_norm() -> None:
 @pytest.mark.parametrize(
     ("values", "named"),
     [
-        ({"optimizer": "adm"}, "optimizer must be one of sgd, adam, adamw, got 'adm'"),
+        (
+            {"optimizer": "adm"},
+            "optimizer must be one of sgd, adam, adamw, rmsprop, adadelta, got 'adm'",
+        ),
         ({"lr": 0.0}, r"lr must be a number in \(0, inf\), got 0.0"),
         ({"lr": math.nan}, "lr must be a number"),
         ({"lr": True}, "lr must be a number"),

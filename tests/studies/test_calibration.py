@@ -69,6 +69,17 @@ def test_a_network_that_nothing_can_stack_is_trained_alone_and_says_why(
     assert form.rate > 0
 
 
+def test_an_optimiser_without_stacked_form_trains_alone_and_says_why(
+    pool: Executor, tmp_path: Path
+) -> None:
+    rule = dataclasses.replace(RECIPE, optimizer="rmsprop")
+    form = call(pool, calibrated, tmp_path, rule)
+    assert form.describe() == (
+        "one by one, optimiser not fused (the optimiser rmsprop has no stacked form)"
+    )
+    assert form.rate > 0
+
+
 @pytest.mark.parametrize(
     ("network", "kind", "channels_last", "fused", "expected"),
     [
@@ -197,6 +208,7 @@ class Table:
     """Stands for a bench: gives names of what would be timed."""
 
     has_images = True
+    fuses = True
 
     def alone(self, channels_last: bool, *, fused: bool = True) -> str:
         return f"alone {channels_last} {fused}"

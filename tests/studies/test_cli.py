@@ -82,7 +82,7 @@ def test_printed_configuration_shows_no_password(capsys: pytest.CaptureFixture[s
         (["--epochs", "x"], "--epochs must be a whole number, got 'x'."),
         (["--margin", "x"], "--margin must be a number, got 'x'."),
         (["--stack", "x"], "--stack must be a whole number or auto, got x."),
-        (["--optimizer", "adm"], "--optimizer must be one of sgd, adam, adamw, got adm."),
+        (["--optimizer", "adm"], "must be one of sgd, adam, adamw, rmsprop, adadelta, got adm."),
         (["--config", "missing.yaml"], "missing.yaml"),
     ],
 )

@@ -12,12 +12,13 @@ from lightning_modules.networks import (
     weight_count,
 )
 
-SPECS = [f"{name}:hidden=20-10" if name.endswith("mlp") else name for name in network_names()]
+SPECS = [f"{n}:hidden=20-10" if n in ("mlp", "wn_mlp") else n for n in network_names()]
 
 
 def test_names() -> None:
     assert network_names() == (
         *("lenet_300_100", "mlp", "conv2", "conv4", "conv6", "conv8"),
+        *("mnist_mlp", "mnist_cnn", "cifar10_cnn"),
         *("resnet", "resnet20", "resnet32", "resnet44", "resnet56"),
         *("fixup_resnet", "fixup_resnet20", "skipinit_resnet", "skipinit_resnet20"),
         *("wn_mlp", "wn_resnet", "wn_resnet20", "wn_resnet56", "wn_resnet110"),
@@ -132,10 +133,11 @@ def test_a_network_object_has_no_plain_form() -> None:
         ("resnet18", "unknown network 'resnet18': did you mean 'torchvision:resnet18'?"),
         (
             "xyz",
-            "unknown network 'xyz': the names are conv2, conv4, conv6, conv8, fixup_resnet, "
-            "fixup_resnet20, lenet_300_100, mlp, resnet, resnet20, resnet32, resnet44, resnet56, "
-            "skipinit_resnet, skipinit_resnet20, wn_mlp, wn_resnet, wn_resnet110, wn_resnet20, "
-            "wn_resnet56; 'torchvision:<model>' and 'package.module:Class' work as well.",
+            "unknown network 'xyz': the names are cifar10_cnn, conv2, conv4, conv6, conv8, "
+            "fixup_resnet, fixup_resnet20, lenet_300_100, mlp, mnist_cnn, mnist_mlp, resnet, "
+            "resnet20, resnet32, resnet44, resnet56, skipinit_resnet, skipinit_resnet20, wn_mlp, "
+            "wn_resnet, wn_resnet110, wn_resnet20, wn_resnet56; 'torchvision:<model>' and "
+            "'package.module:Class' work as well.",
         ),
         (
             "mlp:300-100",

@@ -151,3 +151,9 @@ def test_each_member_is_clipped_as_by_pytorch(largest: float) -> None:
             assert ours.grad is not None
             assert theirs.grad is not None
             close(ours.grad[row], theirs.grad)
+
+
+@pytest.mark.parametrize("name", ["rmsprop", "adadelta"])
+def test_other_optimisers_have_no_stacked_form(name: str) -> None:
+    with pytest.raises(ValueError, match=f"the optimiser {name} has no stacked form"):
+        StackedOptimizer(rows(0), RATES, Optimization(name))
