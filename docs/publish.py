@@ -53,7 +53,7 @@ def publish(
     parts = [f"# {_sentence(studies[0].results['study'].replace('_', ' '))}", first["question"]]
     parts.append(f"**Claim under test**: {first['claim']}.")
     if comparison is not None:
-        shutil.copy(comparison / "figures" / "ranks.png", to / f"{name}-ranks.png")
+        _smaller(comparison / "figures" / "ranks.png", to / f"{name}-ranks.png")
         parts += [
             "## Together",
             f"![Average ranks with the critical difference]({name}-ranks.png)",
