@@ -53,7 +53,7 @@ def publish(
     parts = [f"# {_sentence(studies[0].results['study'].replace('_', ' '))}", first["question"]]
     parts.append(f"**Claim under test**: {first['claim']}.")
     if comparison is not None:
-        shutil.copy(comparison / "figures" / "ranks.png", to / f"{name}-ranks.png")
+        _smaller(comparison / "figures" / "ranks.png", to / f"{name}-ranks.png")
         parts += [
             "## Together",
             f"![Average ranks with the critical difference]({name}-ranks.png)",
@@ -83,12 +83,11 @@ def _study(study: StoredStudy, label: str, to: Path, heading: str, *, brief: boo
     parts.append(f"    {anywhere(results['command'])}")
     shutil.copy(study.folder / "runs.csv", to / f"{label}.csv")
     facts = measured(study)
-    if "seconds" in results:
-        trainings = len(study.rows)
-        facts["Time"] = (
-            f"{trainings} trainings in {duration(results['seconds'])} on the clock, "
-            "while other work shared the machine"
-        )
+    spent = sum(float(row["seconds"]) for row in study.rows)
+    facts["Time"] = (
+        f"{len(study.rows)} trainings, {duration(spent)} summed over the worker processes, while "
+        "other work shared the machine"
+    )
     told = "\n".join(f"- {term}: {meaning.rstrip('.')}." for term, meaning in facts.items())
     if not brief:
         parts.append(markdown_table(study.comparisons).strip())

@@ -7,13 +7,13 @@ import pytest
 import torch
 from torch.nn import functional
 
-from datamodules import get_datamodule
+from datamodules import TensorDataModule, get_datamodule
 from initializers import get_initializer
 from lightning_modules import Optimization, build_network
 from studies.classical_table import STUDY, judge
 from studies.engine import worker
 from studies.engine.claims import Evidence
-from studies.engine.compare import compare_pairs
+from studies.engine.compare import TRAIN_ACCURACY, compare_pairs
 from studies.engine.data import load_data
 from studies.engine.run import Arm, Environment, Recipe, Run
 
@@ -63,7 +63,7 @@ def test_a_network_of_zeros_is_a_softmax_over_its_output_bias(network: str, opti
             correct += float((y == bias.argmax()).sum())
             count += len(y)
             rule.zero_grad()
-            value.backward()
+            value.backward()  # type: ignore[no-untyped-call]
             rule.step()
         assert figures["train_loss"] == pytest.approx(loss / count, rel=1e-5)
         assert figures["train_accuracy"] == pytest.approx(correct / count, abs=1e-12)
@@ -81,7 +81,7 @@ def evidence(data: str, accuracies: dict[str, float], loss: float) -> Evidence:
         for seed, value in seeds.items()
     ]
     comparisons = compare_pairs(
-        values, STUDY.comparisons, margin=STUDY.margin, diverged={}, outcome=STUDY.outcome
+        values, STUDY.comparisons, margin=STUDY.margin, diverged={}, outcome=TRAIN_ACCURACY
     )
     return Evidence(comparisons, rows)
 
@@ -120,6 +120,7 @@ def test_the_predictions_are_those_of_the_official_labels() -> None:
 
 def test_the_validation_split_can_be_small() -> None:
     data = get_datamodule("digits:val_size=10")
+    assert isinstance(data, TensorDataModule)
     assert [data.describe()[name] for name in ("n_train", "n_val", "n_test")] == [1287, 10, 500]
     with pytest.raises(ValueError, match="val_size must be at least 1, not 0"):
         get_datamodule("digits:val_size=0")

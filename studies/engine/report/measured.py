@@ -58,7 +58,7 @@ def measured(study: StoredStudy) -> dict[str, str]:
         machine = f" ({results['machine']})" if results.get("machine") else ""
         items["Device"] = f"{facts['accelerator']}{machine}"
     if seconds := results.get("seconds"):
-        items["Time"] = f"{duration(seconds)} on the clock, from start to report"
+        items["Time"] = f"{duration(seconds)} on the clock, without starts that were interrupted"
     return items
 
 
