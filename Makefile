@@ -2,12 +2,13 @@
 # make ui       MLflow's UI on the studies' store, for this machine only
 # make test     the tests
 # make check    lint, format, types, import contracts and tests
+# make docs     the documentation as HTML, into docs/_build
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 export MLFLOW_DISABLE_TELEMETRY := true
 
-.PHONY: study ui test check lint format install clean
+.PHONY: study ui test check lint format docs linkcheck install clean
 
 study: install
 	$(BIN)/python -m studies.ternary_sparsity
@@ -31,6 +32,13 @@ format: install
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+# -E reads every page anew: a page kept from the last build would not repeat its warnings.
+docs: install
+	$(BIN)/python -m sphinx -q -E -b html -W --keep-going -n docs docs/_build
+
+linkcheck: install
+	$(BIN)/python -m sphinx -q -b linkcheck docs docs/_build/linkcheck
+
 install: $(VENV)/.installed
 
 $(VENV)/.installed: pyproject.toml
@@ -40,4 +48,4 @@ $(VENV)/.installed: pyproject.toml
 	touch $@
 
 clean:
-	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) docs/_build build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache

@@ -24,25 +24,16 @@ if __name__ == "__main__":  # not in the workers, which import this file too
 
 import argparse
 import logging
-import statistics
-import tempfile
-import time
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Executor
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import NamedTuple
 
 import torch
+from speed_bench import Bench, Case, medians, open_bench
 from torch import Tensor, nn
 
-from datamodules.options import ROOT_VARIABLE, default_root
-from studies.engine import tasks
+from datamodules.options import default_root
 from studies.engine.forms import ALONE, Form
-from studies.engine.records import run_record
-from studies.engine.run import Arm, Environment, Recipe, Result, Run
-from studies.engine.tracking import Tracker, TrackingConfig
-from studies.engine.train import call, open_pool, train
+from studies.engine.run import Environment, Recipe
 
 SIZES = (1, 2, 4, 8, 16, 32)
 USUAL, DEFAULT, FUSED = "usual way", "by hand, default", "by hand, fused"
@@ -73,28 +64,6 @@ class SmallCNN(nn.Module):
         return logits
 
 
-class Case(NamedTuple):
-    """What is trained.
-
-    Args:
-        recipe: the recipe.
-        arms: runs that a study would hand over at a time.
-        lone: runs per measurement of the engine one by one.
-    """
-
-    recipe: Recipe
-    arms: int
-    lone: int
-
-    def runs(self, count: int) -> list[Run]:
-        """Runs of arms with different scales."""
-        arms = [
-            Arm(f"ternary {i}", {"name": "ternary", "density": 0.1, "scale": 0.5 + i / 32})
-            for i in range(count)
-        ]
-        return [Run(self.recipe, arm, 0) for arm in arms]
-
-
 CASES = {
     "digits, lenet_300_100, batch 50": Case(Recipe("digits", "lenet_300_100", 10, 50), 32, 4),
     "fashion_mnist, lenet_300_100, batch 60": Case(
@@ -109,79 +78,6 @@ CASES = {
         Recipe("cifar10", "conv2", 1, 60, lr=2e-4, train_limit=1500), 2, 1
     ),
 }
-
-
-class Bench:
-    """The sides of the comparison.
-
-    Args:
-        pool: one worker process.
-        environment: where the data are.
-        tracker: an open store.
-    """
-
-    def __init__(self, pool: Executor, environment: Environment, tracker: Tracker) -> None:
-        self.pool, self.environment, self._tracker = pool, environment, tracker
-        self._study = tracker.start_study("training-speed", "training speed")
-        self._rounds = 0
-        #: seconds per training for which the last measurement waited for MLflow alone
-        self.waited = 0.0
-
-    def calibrated(self, case: Case) -> Form:
-        """The form in which a study would train the case."""
-        return call(self.pool, tasks.calibrate, case.recipe, self.environment, 1, None)
-
-    def usual(self, case: Case) -> float:
-        """Seconds of one training the usual way; another one before it creates the store."""
-        from usual_way import run_usual
-
-        results = run_usual(case.recipe, 1, data_root=self.environment.data_root)
-        return results[0].seconds
-
-    def plain(self, case: Case, *, fused: bool) -> float:
-        """Seconds of one training by hand."""
-        from plain_loop import train_plain
-
-        return train_plain(case.runs(1)[0], self.environment, fused=fused)
-
-    def engine(self, runs: Sequence[Run], form: Form, *, record: bool = True) -> float:
-        """Seconds per training in the engine."""
-        self._rounds += 1
-        group = f"round {self._rounds}"
-
-        def recorded(run: Run, result: Result) -> None:
-            if record:
-                self._tracker.log_run(
-                    self._study, group, run.key, run.arm.label, **run_record(run, result, {})
-                )
-
-        started = time.perf_counter()
-        train(runs, self.pool, self.environment, recorded, form=form, workers=1)
-        trained = time.perf_counter()
-        self._tracker.flush()
-        ended = time.perf_counter()
-        self.waited = (ended - trained) / len(runs)
-        return (ended - started) / len(runs)
-
-    def steps(self, case: Case) -> int:
-        """Optimiser steps of one training."""
-        from plain_loop import load_data
-
-        loader = load_data(case.runs(1)[0], self.environment).train_dataloader()
-        return case.recipe.epochs * len(loader)
-
-
-def medians(
-    sides: dict[str, Callable[[], float]], repeats: int, warm_up: bool = True
-) -> dict[str, float]:
-    """Median of each side's figure, taken in turns; the first round only warms up."""
-    times: dict[str, list[float]] = {side: [] for side in sides}
-    for number in range(repeats + warm_up):
-        for side, measure in sides.items():
-            value = measure()
-            if number >= warm_up:
-                times[side].append(value)
-    return {side: statistics.median(values) for side, values in times.items()}
 
 
 def compare(name: str, case: Case, bench: Bench, repeats: int, usual: bool) -> None:
@@ -251,22 +147,6 @@ def plot(names: Sequence[str], bench: Bench, repeats: int, file: Path) -> None:
     panels[0][0].set_ylabel("model-steps per second")
     figure.savefig(file, dpi=150)
     plt.close(figure)
-
-
-@contextmanager
-def open_bench(environment: Environment) -> Iterator[Bench]:
-    """The bench with a worker, a store and a memory of calibrations that do not outlive it."""
-    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
-        before = dict(os.environ)
-        os.environ[ROOT_VARIABLE] = str(Path(folder) / "data")
-        config = TrackingConfig(f"sqlite:///{Path(folder) / 'mlflow.db'}", artifact_location=folder)
-        with open_pool(1) as pool:
-            call(pool, tasks.use_one_thread)  # the worker has started, with its settings
-            for name in os.environ.keys() - before.keys():
-                del os.environ[name]  # this process stays an ordinary one
-            os.environ.update(before)
-            with Tracker.open(config) as tracker:
-                yield Bench(pool, environment, tracker)
 
 
 def main() -> None:

@@ -36,7 +36,9 @@ from typing import Any
 
 import optuna
 import torch
-from usual_way import quiet, steps_in, train_usual
+from usual_data import steps_in
+from usual_training import train_usual
+from usual_way import quiet
 
 from initializers import get_initializer
 from studies.engine.run import Recipe

@@ -23,7 +23,7 @@ class Tensors(TensorDataModule):
         val_size: examples held out for validation; default n // 10.
         test_size: examples held out for testing if there are no test examples; default n // 10.
         num_classes: default: the largest label of all plus 1.
-        name: name in messages and in :meth:`describe`.
+        name: name in messages and in :meth:`TensorDataModule.describe`.
         **options: as for every data set: batch_size, seed, split_seed, augment, ...
 
     Raises:

@@ -2,9 +2,11 @@
 # One study on the tasks of a SLURM array:
 #
 #     sbatch --array=0-7 docs/slurm_array.sh
+#     sbatch --array=0-7 docs/slurm_array.sh --data cifar10 --network conv4
 #     sbatch --array=0-7 --export=ALL,STORAGE=postgresql://studies@db.example.org/studies docs/slurm_array.sh
 #
-# Every task is a member of the same study. Give the same sbatch again to go on after a time limit.
+# Every task is a member of the same study. What follows the script's name are options of the study,
+# and win over those below. Give the same sbatch again to go on after a time limit.
 #SBATCH --job-name=ternary
 #SBATCH --ntasks=1
 #SBATCH --cpus-per-task=4
@@ -30,4 +32,5 @@ exec python -m studies.ternary_sparsity \
     --storage "$storage" \
     --output "outputs/ternary_sparsity/task-${SLURM_ARRAY_TASK_ID:-0}" \
     --workers "${SLURM_CPUS_PER_TASK:-1}" \
-    --quiet
+    --quiet \
+    "$@"

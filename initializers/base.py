@@ -22,8 +22,7 @@ wherever an initialiser is asked for; ``initializers.testing`` holds the checks 
 
 A method that looks at more than one weight (the topology, a batch of data) overrides ``run``; one
 that cannot handle a module overrides ``check``, which runs before anything is changed. A wrapper
-holds its base in a field, passes it through ``initializers.lookup.get_initializer`` in
-``__post_init__`` so that a name will do, and delegates to the base's methods.
+around another initialiser subclasses ``initializers.wrapper.Wrapper``.
 """
 
 from __future__ import annotations
@@ -38,8 +37,8 @@ from typing import Any, ClassVar, Self
 import torch
 from torch import Tensor, nn
 
-from initializers import catalogue
 from initializers.batch import Batch, require
+from initializers.catalogue import CATALOGUE
 from initializers.context import LayerContext
 from initializers.job import Job, draw_buffer
 from initializers.layers import Bias, Weight
@@ -222,7 +221,7 @@ class Initializer(ABC):
             ValueError: If the class is defined inside a function.
         """
         fields = {name: _to_plain(getattr(self, name)) for name in self._changed_fields()}
-        return {"name": catalogue.name_of(type(self)), **fields}
+        return {"name": CATALOGUE.name_of(type(self)), **fields}
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Self:
@@ -235,7 +234,7 @@ class Initializer(ABC):
         if not isinstance(data, Mapping) or not isinstance(data.get("name"), str):
             raise TypeError(f"An initialiser as data needs a 'name' and its options, got {data!r}.")
         options = {key: _from_plain(value) for key, value in data.items() if key != "name"}
-        result = catalogue.create(data["name"], options)
+        result = CATALOGUE.create(data["name"], options)
         if not isinstance(result, cls):
             raise TypeError(f"{data['name']!r} builds {result!r}, which is no {cls.__name__}.")
         return result

@@ -8,15 +8,14 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from initializers.base import Initializer
 from initializers.context import LayerContext
 from initializers.job import Job
-from initializers.lookup import get_initializer
 from initializers.rehearsal import Rehearsal
+from initializers.wrapper import Wrapper
 
 
 @dataclass(frozen=True)
-class DataDriven(Initializer):
+class DataDriven(Wrapper):
     """An initialiser that lets ``base`` act on a copy of the network and corrects what it drew.
 
     The base draws exactly what it draws by itself with the same seed. A subclass overrides
@@ -31,18 +30,9 @@ class DataDriven(Initializer):
         ValueError: If base names an unknown one, or an option of it is refused.
     """
 
-    base: Initializer
-
     family: ClassVar[str] = "data-driven"
-    #: Whether the method itself draws random numbers.
-    draws: ClassVar[bool] = False
     #: Whether norm layers use the statistics of the batch while the network is run.
     batch_statistics: ClassVar[bool] = True
-
-    def __post_init__(self) -> None:
-        base = get_initializer(self.base)
-        object.__setattr__(self, "base", base)
-        object.__setattr__(self, "stochastic", self.draws or base.stochastic)
 
     @abstractmethod
     def correct(self, trial: Rehearsal) -> None:
@@ -51,10 +41,6 @@ class DataDriven(Initializer):
         Raises:
             ValueError: If the method cannot handle the network; nothing has been changed then.
         """
-
-    def check(self, job: Job) -> None:
-        """Refuse what the base refuses; see ``Initializer.check``."""
-        self.base.check(job)
 
     def run(self, job: Job) -> None:
         """Let the base act on a copy, correct its weights there, and take them over."""
@@ -73,10 +59,6 @@ class DataDriven(Initializer):
             f"{type(self).__name__} has to run the network; call it on a module, not on a tensor."
         )
 
-    def fill_bias(self, bias: Tensor, context: LayerContext) -> None:
-        """Let the base set the bias; see ``Initializer.fill_bias``."""
-        self.base.fill_bias(bias, context)
-
-    def reference(self, context: LayerContext) -> tuple[float, float]:
-        """Return the fan and gain by which the base is judged."""
-        return self.base.reference(context)
+    def nominal_std(self, context: LayerContext) -> float | None:
+        """Return None: the correction has the last word."""
+        return None

@@ -10,8 +10,8 @@ import inspect
 import re
 from dataclasses import dataclass
 
-from initializers import catalogue
 from initializers.base import Initializer
+from initializers.catalogue import CATALOGUE, Factory
 from initializers.texttable import joined, table_lines, text_table
 
 NEEDS: tuple[str, ...] = ("data", "labels", "topology", "second derivatives")
@@ -52,7 +52,7 @@ class Entry:
 
 def catalogue_entries() -> tuple[Entry, ...]:
     """Return all registered initialisers, sorted by family; within it in order of registration."""
-    entries = [entry_of(name) for name in catalogue.initializer_names()]
+    entries = [entry_of(name) for name in CATALOGUE.all()]
     return tuple(sorted(entries, key=lambda entry: entry.family))
 
 
@@ -66,7 +66,7 @@ def entry_of(name: str) -> Entry:
         TypeError: If it is no initialiser, or a function that needs arguments.
         ValueError: If the name is unknown.
     """
-    factory = catalogue.target_of(name)
+    factory = CATALOGUE.target_of(name)
     if isinstance(factory, Initializer):  # a finished object
         factory = type(factory)
     value = factory() if callable(factory) and _can_be_called_bare(factory) else None
@@ -128,7 +128,7 @@ def entry_text(name: str) -> str:
     return "\n\n".join(parts)
 
 
-def _can_be_called_bare(factory: catalogue.Factory) -> bool:
+def _can_be_called_bare(factory: Factory) -> bool:
     return all(
         parameter.default is not inspect.Parameter.empty
         or parameter.kind in (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from initializers import catalogue
 from initializers.base import Initializer
+from initializers.catalogue import CATALOGUE
+from initializers.spec import parse_spec
 
 
 def get_initializer(
@@ -25,7 +26,7 @@ def get_initializer(
     if isinstance(value, type) and issubclass(value, Initializer):
         value = value()
     if isinstance(value, str):
-        value = catalogue.create_from_text(value)
+        value = CATALOGUE.create(*parse_spec(value))
     elif isinstance(value, Mapping):
         value = Initializer.from_dict(value)
     if not isinstance(value, Initializer):

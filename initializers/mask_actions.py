@@ -8,6 +8,8 @@ Mask-1 actions say what the surviving weights become; W is the layer's initial w
 ``random_reshuffle``      the surviving entries permuted among the surviving places
 ``signed_reinit``         as ``random_reinit`` on magnitudes, the signs of W kept
 ``signed_reshuffle``      as ``random_reshuffle`` on magnitudes, the signs of W kept
+``reshuffled_signs``      W's magnitudes, the survivors' signs permuted among them (ours: the
+                          converse of ``signed_reshuffle``)
 ``signed_constant``       std(W) times the sign of W
 ``rand_signed_constant``  a random permutation of ``signed_constant``
 ========================  ========================================================
@@ -35,6 +37,7 @@ ONES_ACTIONS: tuple[str, ...] = (
     "random_reshuffle",
     "signed_reinit",
     "signed_reshuffle",
+    "reshuffled_signs",
     "signed_constant",
     "rand_signed_constant",
 )
@@ -110,4 +113,6 @@ def _survivors(initial: Tensor, mask: Tensor, ones: str, generator: torch.Genera
         rearrange.permute_magnitudes(values, generator)
     elif ones == "signed_reshuffle":
         rearrange.permute_magnitudes(values, generator, mask)
+    elif ones == "reshuffled_signs":
+        rearrange.permute_signs(values, generator, mask)
     return values

@@ -55,7 +55,7 @@ class TwoPointMeans(Initializer):
         """Return the means at the critical point of neurons with the given slope at 0.
 
         Without biases chi = sigma_m^2 slope^2, which is 1 at sigma_m^2 = 1/slope^2 (derived; see
-        ``lightning_modules.methods.critical_means``). At slope 1 that is |M| = 1, where the
+        ``theory.binary_surrogate``). At slope 1 that is |M| = 1, where the
         gradient of M = tanh(theta) vanishes; with a depth the means stay as far from +-1 as that
         depth allows: six depth scales xi = -1/ln(chi) cover it, sigma_m^2 = exp(-6/depth)/slope^2.
 

@@ -13,13 +13,13 @@ from initializers.base import Initializer
 from initializers.classical import GlorotUniform
 from initializers.context import LayerContext
 from initializers.job import Job, Layer
-from initializers.lookup import get_initializer
+from initializers.wrapper import Wrapper
 
 _PARTS = ("query", "key", "value")
 
 
 @dataclass(frozen=True)
-class Mimetic(Initializer):
+class Mimetic(Wrapper):
     """Set the products of attention's weights near multiples of the identity.
 
     The method of Trockman and Kolter 2023. For every ``nn.MultiheadAttention`` of width d with h
@@ -59,18 +59,17 @@ class Mimetic(Initializer):
     citation: ClassVar[str] = "Trockman, Kolter 2023, Mimetic initialization"
 
     def __post_init__(self) -> None:
-        base = get_initializer(self.base)
-        object.__setattr__(self, "base", base)
+        super().__post_init__()
         validate.number(self, "qk_noise", "[0, inf)")
         validate.number(self, "qk_identity", "(-inf, inf)")
         validate.number(self, "value_noise", "[0, inf)")
         validate.number(self, "value_identity", "(-inf, inf)")
         noise = self.qk_noise + self.value_noise > 0.0
-        object.__setattr__(self, "stochastic", noise or base.stochastic)
+        object.__setattr__(self, "stochastic", noise or self.base.stochastic)
 
     def check(self, job: Job) -> None:
         """Refuse modules without self-attention."""
-        self.base.check(job)
+        super().check(job)
         attentions = [
             (name, module)
             for name, module in job.module.named_modules()
@@ -106,22 +105,10 @@ class Mimetic(Initializer):
                 stream = job.streams.generator(f"{names[2]}/Mimetic")
                 self._values_and_outputs(value, out, stream)
 
-    def fill(self, weight: Tensor, context: LayerContext) -> None:
-        """Let the base fill a weight that stands alone; see ``Initializer.fill``."""
-        self.base.fill(weight, context)
-
-    def fill_bias(self, bias: Tensor, context: LayerContext) -> None:
-        """Let the base set the bias; see ``Initializer.fill_bias``."""
-        self.base.fill_bias(bias, context)
-
     def nominal_std(self, context: LayerContext) -> float | None:
         """Return what the base aims at; attention's weights have no law of their own."""
         attention = "in_proj_weight[" in context.name or context.name.endswith("out_proj.weight")
         return None if attention else self.base.nominal_std(context)
-
-    def reference(self, context: LayerContext) -> tuple[float, float]:
-        """Return the fan and gain by which the base is judged."""
-        return self.base.reference(context)
 
     def _queries_and_keys(
         self, query: Layer, key: Layer, heads: int, generator: torch.Generator

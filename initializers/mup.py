@@ -13,13 +13,13 @@ from initializers.classical import LeCunNormal
 from initializers.context import LayerContext
 from initializers.job import Job, draw_buffer
 from initializers.layers import plan_module
-from initializers.lookup import get_initializer
+from initializers.wrapper import Wrapper
 
 OUTPUTS: tuple[str, ...] = ("scaled", "zero")
 
 
 @dataclass(frozen=True)
-class MuP(Initializer):
+class MuP(Wrapper):
     """Another initialiser's weights with muP's output layer and learning rates (Yang et al. 2021).
 
     With b the base width, the rules (recalled), for a base of variance ~ 1 / fan_in:
@@ -59,9 +59,7 @@ class MuP(Initializer):
     citation: ClassVar[str] = "Yang et al. 2021, Tensor programs V"
 
     def __post_init__(self) -> None:
-        base = get_initializer(self.base)
-        object.__setattr__(self, "base", base)
-        object.__setattr__(self, "stochastic", base.stochastic)
+        super().__post_init__()
         validate.integer(self, "base_width", "[1, inf)")
         validate.choice(self, "output", OUTPUTS)
 
@@ -84,10 +82,6 @@ class MuP(Initializer):
                 found[bias.name] = bias.fans.fan_out / self.base_width
         return found
 
-    def check(self, job: Job) -> None:
-        """Refuse what the base refuses."""
-        self.base.check(job)
-
     def run(self, job: Job) -> None:
         """Let the base act and rescale the last weight."""
         self.base.run(job)
@@ -102,18 +96,10 @@ class MuP(Initializer):
         self.base.fill(weight, context)
         weight.mul_(self._factor(context))
 
-    def fill_bias(self, bias: Tensor, context: LayerContext) -> None:
-        """Let the base set the bias; see ``Initializer.fill_bias``."""
-        self.base.fill_bias(bias, context)
-
     def nominal_std(self, context: LayerContext) -> float | None:
         """Return what the base aims at, rescaled for the last weight."""
         std = self.base.nominal_std(context)
         return None if std is None else std * self._factor(context)
-
-    def reference(self, context: LayerContext) -> tuple[float, float]:
-        """Return the fan and gain by which the base is judged."""
-        return self.base.reference(context)
 
     def _factor(self, context: LayerContext) -> float:
         if not context.is_last:

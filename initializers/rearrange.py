@@ -25,9 +25,15 @@ def permute_among(values: Tensor, chosen: Tensor, generator: torch.Generator) ->
     values[chosen] = picked
 
 
-def permute_signs(values: Tensor, generator: torch.Generator) -> None:
-    """Deal the signs of the non-zero values anew: each keeps its magnitude and its place."""
-    nonzero = values != 0
+def permute_signs(values: Tensor, generator: torch.Generator, chosen: Tensor | None = None) -> None:
+    """Deal the signs of the non-zero values anew: each keeps its magnitude and its place.
+
+    Args:
+        values: See the module.
+        generator: CPU generator.
+        chosen: Bool tensor; only places where it is True take part. None means all.
+    """
+    nonzero = values != 0 if chosen is None else (values != 0) & chosen
     picked = values[nonzero]
     signs = picked.sign()
     permute(signs, generator)

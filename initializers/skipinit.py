@@ -6,19 +6,16 @@ from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import ClassVar
 
-from torch import Tensor
-
 from initializers import validate
 from initializers.base import Initializer
 from initializers.classical import HeNormal
-from initializers.context import LayerContext
 from initializers.job import Job
-from initializers.lookup import get_initializer
 from initializers.scalars import set_scalars
+from initializers.wrapper import Wrapper
 
 
 @dataclass(frozen=True)
-class SkipInit(Initializer):
+class SkipInit(Wrapper):
     """Set the multipliers of residual branches to 0 (De, Smith 2020; Bachlechner et al. 2020).
 
     A block is ``x + alpha f(x)`` with a trainable scalar alpha, so that the network is its
@@ -47,9 +44,7 @@ class SkipInit(Initializer):
     citation: ClassVar[str] = "De, Smith 2020, SkipInit; Bachlechner et al. 2020, ReZero"
 
     def __post_init__(self) -> None:
-        base = get_initializer(self.base)
-        object.__setattr__(self, "base", base)
-        object.__setattr__(self, "stochastic", base.stochastic)
+        super().__post_init__()
         if isinstance(self.alpha, str):
             validate.choice(self, "alpha", ("depth",))
         else:
@@ -57,7 +52,7 @@ class SkipInit(Initializer):
 
     def check(self, job: Job) -> None:
         """Refuse networks without multipliers."""
-        self.base.check(job)
+        super().check(job)
         if not self._found(job):
             raise ValueError(
                 f"SkipInit: no one-element parameter of {type(job.module).__name__} fits names "
@@ -70,22 +65,6 @@ class SkipInit(Initializer):
         value = len(found) ** -0.5 if isinstance(self.alpha, str) else self.alpha
         set_scalars(job, lambda name: value if name in found else None)
         self.base.run(job)
-
-    def fill(self, weight: Tensor, context: LayerContext) -> None:
-        """Let the base fill the weight; see ``Initializer.fill``."""
-        self.base.fill(weight, context)
-
-    def fill_bias(self, bias: Tensor, context: LayerContext) -> None:
-        """Let the base set the bias; see ``Initializer.fill_bias``."""
-        self.base.fill_bias(bias, context)
-
-    def nominal_std(self, context: LayerContext) -> float | None:
-        """Return what the base aims at."""
-        return self.base.nominal_std(context)
-
-    def reference(self, context: LayerContext) -> tuple[float, float]:
-        """Return the fan and gain by which the base is judged."""
-        return self.base.reference(context)
 
     def _found(self, job: Job) -> frozenset[str]:
         return frozenset(

@@ -1,14 +1,15 @@
-"""The modules on which ``initializers.testing`` tries an initialiser, and how it compares them."""
+"""The modules on which ``initializers.testing`` tries an initialiser; calls and comparisons."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
 if TYPE_CHECKING:
     from initializers.base import Initializer
+    from initializers.record import InitRecord
 
 
 class Zoo(nn.Module):
@@ -82,6 +83,40 @@ def equal(first: nn.Module, second: nn.Module) -> bool:
 def labels() -> Tensor:
     """Return labels of 5 classes for the examples of ``batch()``."""
     return torch.randint(5, (32,), generator=torch.Generator().manual_seed(1))
+
+
+def apply(initializer: Initializer, module: nn.Module, seed: int) -> InitRecord:
+    """Call an initialiser on a module with ``batch()`` in the module's dtype."""
+    dtype = next(module.parameters()).dtype
+    return initializer(module, seed=seed, batch=(batch().to(dtype), labels()))
+
+
+def apply_with(initializer: Initializer, generator: torch.Generator) -> dict[str, Tensor]:
+    """Return the weights that a generator gives."""
+    module = network_for(initializer)
+    initializer(module, generator=generator, batch=(batch(), labels()))
+    return state_of(module)
+
+
+def apply_or_refuse(initializer: Initializer, zoo: Zoo) -> InitRecord | None:
+    """Call it on the zoo; None if it refuses, which must change nothing."""
+    before = state_of(zoo)
+    try:
+        return apply(initializer, zoo, 0)
+    except ValueError:
+        assert same(before, state_of(zoo)), f"{initializer}: changes a module that it refuses"
+        return None
+
+
+def assert_refused(initializer: Initializer, module: nn.Module, arguments: dict[str, Any]) -> None:
+    """Raise AssertionError unless a call is refused, with nothing changed."""
+    before = state_of(module)
+    try:
+        initializer(module, batch=(batch(), labels()), **arguments)
+    except (TypeError, ValueError):
+        assert same(before, state_of(module)), f"{initializer}: changes a module before it refuses"
+        return
+    raise AssertionError(f"{initializer}: accepts {arguments or 'neither seed nor generator'}")
 
 
 def network_for(initializer: Initializer) -> nn.Module:

@@ -2,6 +2,7 @@
 
 To write your own, subclass ``Transform`` as a frozen dataclass and override ``rewrite``:
 
+>>> from torch import nn
 >>> @dataclass(frozen=True)
 ... class Clipped(Transform):
 ...     limit: float = 0.1
@@ -24,17 +25,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import ClassVar
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from initializers.base import Initializer
 from initializers.classical import GlorotNormal
 from initializers.context import LayerContext
 from initializers.job import Job, draw_buffer
-from initializers.lookup import get_initializer
+from initializers.rehearsal import unchanged_on_failure
+from initializers.wrapper import Wrapper
 
 
 @dataclass(frozen=True)
-class Transform(Initializer):
+class Transform(Wrapper):
     """An initialiser that lets ``base`` act and then rewrites each weight.
 
     Biases and norm layers are the base's. Own draws come from ``context.generator``, which is a
@@ -53,14 +55,7 @@ class Transform(Initializer):
 
     base: Initializer = field(default_factory=GlorotNormal)
 
-    #: Whether the transform itself draws random numbers.
     draws: ClassVar[bool] = True
-
-    def __post_init__(self) -> None:
-        base = get_initializer(self.base)
-        object.__setattr__(self, "base", base)
-        # of this value, not of the class: the base has a say in it
-        object.__setattr__(self, "stochastic", self.draws or base.stochastic)
 
     @abstractmethod
     def rewrite(self, weight: Tensor, context: LayerContext) -> None:
@@ -90,22 +85,6 @@ class Transform(Initializer):
         self.base.fill(weight, context)
         self.rewrite_all([weight], [self.own(context)])
 
-    def fill_bias(self, bias: Tensor, context: LayerContext) -> None:
-        """Let the base set one bias; see ``Initializer.fill_bias``."""
-        self.base.fill_bias(bias, context)
-
-    def nominal_std(self, context: LayerContext) -> float | None:
-        """Return what the base aims at."""
-        return self.base.nominal_std(context)
-
-    def reference(self, context: LayerContext) -> tuple[float, float]:
-        """Return the fan and gain by which the base is judged."""
-        return self.base.reference(context)
-
-    def check(self, job: Job) -> None:
-        """Refuse what the base refuses; see ``Initializer.check``."""
-        self.base.check(job)
-
     def run(self, job: Job) -> None:
         """Let the base act on the module, then rewrite every weight, layer after layer."""
         root = self._chain()[0].base
@@ -115,14 +94,9 @@ class Transform(Initializer):
             root.run(replace(job, layers=()))  # biases and norm layers
             _write(job, weights)
             return
-        before = _state(job.module)
-        try:
+        with unchanged_on_failure(job.module):
             weights = self.base_weights(job)
             self.rewrite_all(weights, self.own_contexts(job))
-        except BaseException:
-            for tensor, values in before:
-                tensor.copy_(values)
-            raise
         _write(job, weights)
 
     def base_weights(self, job: Job) -> list[Tensor]:
@@ -170,9 +144,3 @@ class Transform(Initializer):
 def _write(job: Job, weights: Sequence[Tensor]) -> None:
     for layer, values in zip(job.layers, weights, strict=True):
         layer.weight.write(values)
-
-
-def _state(module: nn.Module) -> list[tuple[Tensor, Tensor]]:
-    """Return all tensors of a module, each with a copy of its values."""
-    tensors = [*module.parameters(), *module.buffers()]
-    return [(tensor.detach(), tensor.detach().clone()) for tensor in tensors]

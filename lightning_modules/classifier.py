@@ -270,6 +270,11 @@ class Classifier(pl.LightningModule):
         batches = int(self.trainer.num_training_batches)
         return max(1, batches // self.trainer.accumulate_grad_batches), int(total)
 
+    def on_train_start(self) -> None:
+        """Tell the training method how long training will be."""
+        if self.applied is not None:
+            self.applied.begin(self.trainer.max_epochs)
+
     def on_train_epoch_start(self) -> None:
         """Start the epoch's sums: they stay tensors on the device until the epoch ends."""
         self._train, self._measured = LossSums(), dict[str, float]()

@@ -68,7 +68,11 @@ def report(folders: Sequence[Path], output: Path | None = None) -> int:
             written = write_report(study.folder)
             print(f"{written[0]} and {len(written) - 1} files beside it")
     if len(studies) == 1:
-        print(f"\n{verdict_text(studies[0].comparisons, studies[0].results['answer'])}")
+        results = studies[0].results
+        told = verdict_text(
+            studies[0].comparisons, results["answer"], finding=results.get("finding")
+        )
+        print(f"\n{told}")
         return 0
     from studies.engine.report.several_page import in_words, rank, write_comparison
 

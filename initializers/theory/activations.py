@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -114,7 +115,7 @@ def logistic(slope: float = 1.0) -> Activation:
     """
     if not 0.0 < slope < math.inf:
         raise ValueError(f"logistic: slope must be in (0, inf), got {slope!r}.")
-    return Activation(f"tanh({slope:g} u)", lambda u: torch.tanh(slope * u))
+    return Activation(f"tanh({slope:g} u)", functools.partial(_scaled_tanh, slope))
 
 
 def known(module: nn.Module) -> bool:
@@ -156,6 +157,10 @@ def _kinks(module: nn.Module) -> tuple[float, ...] | None:
     if isinstance(module, _KINK_AT_0):
         return (0.0,)
     return () if isinstance(module, _NO_KINKS) else None
+
+
+def _scaled_tanh(slope: float, u: Tensor) -> Tensor:  # no lambda: networks hold it, and are pickled
+    return torch.tanh(slope * u)
 
 
 def _mean_sign(u: Tensor) -> Tensor:

@@ -20,7 +20,7 @@ from lightning_modules.diagnostics.rows import Diagnosis, Gap, Row, finite, writ
 from lightning_modules.diagnostics.sites import Site, watched
 from lightning_modules.diagnostics.summary import summarise
 from lightning_modules.diagnostics.undisturbed import Statistics, calibrated, undisturbed
-from lightning_modules.diagnostics.weights import Start, measure_weights
+from lightning_modules.diagnostics.weights import Start, measure_strengths, measure_weights
 
 __all__ = [
     "Diagnosis",
@@ -40,6 +40,7 @@ __all__ = [
     "measure_jacobian",
     "measure_quotient",
     "measure_signals",
+    "measure_strengths",
     "measure_weights",
     "summarise",
     "undisturbed",

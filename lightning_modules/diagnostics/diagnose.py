@@ -14,7 +14,7 @@ from lightning_modules.diagnostics.jacobian import measure_jacobian
 from lightning_modules.diagnostics.moments import measure_signals
 from lightning_modules.diagnostics.quotient import measure_quotient
 from lightning_modules.diagnostics.rows import Diagnosis, Gap
-from lightning_modules.diagnostics.weights import measure_weights
+from lightning_modules.diagnostics.weights import measure_strengths, measure_weights
 
 Tier = Literal["cheap", "full"]
 
@@ -32,9 +32,10 @@ def diagnose(
     """Measure a network on one batch, and leave it as it was.
 
     ``cheap`` costs about two training steps on the batch: signals and gradients
-    (`measure_signals`). ``full`` adds the weights, the correlation of two inputs that start
-    uncorrelated, chi, the Jacobian's singular values and the gradient quotient. A measurement that
-    the network or its inputs do not allow is a gap, with the reason; `measure_signals` must work.
+    (`measure_signals`), and strengths (`measure_strengths`). ``full`` adds the weights, the
+    correlation of two inputs that start uncorrelated, chi, the Jacobian's singular values and the
+    gradient quotient. A measurement that the network or its inputs do not allow is a gap, with the
+    reason; `measure_signals` must work.
 
     Args:
         network: any module.
@@ -49,6 +50,7 @@ def diagnose(
         ValueError: no examples, a batch of one with batch normalisation, or no loss that fits.
     """
     result = measure_signals(network, [(inputs, labels)], loss=loss)
+    result = result + measure_strengths(network)
     if tier == "full":
         more: list[tuple[str, Callable[[], Diagnosis]]] = [
             ("weights", lambda: measure_weights(network)),

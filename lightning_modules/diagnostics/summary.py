@@ -19,6 +19,7 @@ def summarise(diagnosis: Diagnosis) -> dict[str, float]:
     * ``largest_kurtosis``: of the pre-activations of any layer.
     * ``dead_units``: share of all activation outputs' units that are 0 on every example; an
       average over activation sites.
+    * ``strength_ratio``: mean over weight matrices; 1 for independent weights.
     * ``correlation``: of two unrelated inputs at the last weight layer.
     * ``jacobian_max``, ``jacobian_median``, ``jacobian_min``, ``jacobian_mean_square``,
       ``gradient_quotient``, ``distance``: as measured.
@@ -54,6 +55,9 @@ def summarise(diagnosis: Diagnosis) -> dict[str, float]:
     dead = diagnosis.values("dead_units", "activation")
     if dead:
         found["dead_units"] = sum(dead.values()) / len(dead)
+    strengths = diagnosis.values("strength_ratio", "parameter")
+    if strengths:
+        found["strength_ratio"] = sum(strengths.values()) / len(strengths)
     correlations = _column(diagnosis, "correlation")
     if correlations:
         found["correlation"] = correlations[-1].value

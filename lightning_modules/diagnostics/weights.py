@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from initializers.layers import plan_module
 from initializers.record import measure
+from initializers.strength import strength_variance
 from lightning_modules.diagnostics.rows import Diagnosis, Gap, Row
 
 
@@ -40,6 +41,30 @@ def measure_weights(network: nn.Module) -> Diagnosis:
         ]
     gaps = tuple(Gap(skip.name, "its weights", skip.reason) for skip in plan.skipped)
     return Diagnosis(tuple(rows), gaps)
+
+
+def measure_strengths(network: nn.Module) -> Diagnosis:
+    """Measure how unequal the strengths of a network's inputs and outputs are.
+
+    A strength is the signed sum of the weights of an input or of an output. Per weight:
+    ``strength_ratio``, their variances over those that independent weights of mean 0 with this
+    second moment have, mean of inputs and outputs: about 1 for independent draws. Left out if all
+    weights are 0.
+
+    Args:
+        network: any module.
+    """
+    rows = []
+    for position, weight in enumerate(plan_module(network, "Diagnostics").weights):
+        values = weight.read().detach()
+        second_moment = float(values.double().square().mean())
+        if second_moment > 0.0:
+            variance = strength_variance(values, weight.groups)
+            inputs = variance.inputs / (len(values) // weight.groups)
+            outputs = variance.outputs / (values.numel() // len(values))
+            ratio = (inputs + outputs) / (2.0 * second_moment)
+            rows.append(Row(weight.name, "parameter", position, "strength_ratio", ratio))
+    return Diagnosis(tuple(rows))
 
 
 class Start:

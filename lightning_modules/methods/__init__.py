@@ -15,6 +15,7 @@ from lightning_modules.methods.base import Applied, TrainingMethod
 from lightning_modules.methods.binary_surrogate import BinarySurrogate
 from lightning_modules.methods.connectivity import Connectivity
 from lightning_modules.methods.registry import get_method, method_names, register_method
+from lightning_modules.methods.restart import Restart
 from lightning_modules.methods.signed_supermask import SignedSupermask
 from lightning_modules.methods.supermask import Supermask
 
@@ -27,6 +28,7 @@ for _name, _factory in (
     ("supermask", Supermask),
     ("signed_supermask", SignedSupermask),
     ("binary_surrogate", BinarySurrogate),
+    ("restart", Restart),
 ):
     register_method(_name, _factory)
 
@@ -34,6 +36,7 @@ __all__ = [
     "Applied",
     "BinarySurrogate",
     "Connectivity",
+    "Restart",
     "SignedSupermask",
     "Supermask",
     "TrainingMethod",

@@ -18,7 +18,7 @@ from typing import Any, ClassVar
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from lightning_modules.methods import registry
+from lightning_modules.methods.registry import METHODS
 from lightning_modules.methods.sampling import Sampler
 from lightning_modules.optimization import Optimization
 
@@ -34,6 +34,8 @@ class TrainingMethod(ABC):
 
     #: Length, batch size and optimiser settings of the paper, as fields of a study's recipe.
     paper_recipe: ClassVar[Mapping[str, Any]] = {}
+    #: Shortest training that the method can do, in epochs.
+    least_epochs: ClassVar[int] = 1
 
     def __init_subclass__(cls, **keywords: Any) -> None:
         super().__init_subclass__(**keywords)
@@ -67,7 +69,7 @@ class TrainingMethod(ABC):
         Raises:
             ValueError: If the class is defined inside a function.
         """
-        return {"name": registry.name_of(type(self)), **self._changed()}
+        return {"name": METHODS.name_of(type(self)), **self._changed()}
 
     def __repr__(self) -> str:
         fields = (f"{name}={value!r}" for name, value in self._changed().items())
@@ -92,6 +94,13 @@ class Applied(ABC):
     def __init__(self, network: nn.Module, sampler: Sampler) -> None:
         self.network = network
         self.sampler = sampler
+
+    def begin(self, epochs: int | None) -> None:  # noqa: B027  (most methods need not know)
+        """Learn, when training starts, how many epochs it will have; None if nobody knows.
+
+        Raises:
+            ValueError: If the method cannot do with so many.
+        """
 
     def at(self, epoch: int, batch: int) -> None:
         """Say which training step comes next: it alone decides, with the seed, what is drawn."""

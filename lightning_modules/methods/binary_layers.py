@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.modules.conv import _ConvNd
 
-from lightning_modules.methods.critical_means import Neuron
+from initializers.theory import Activation
 from lightning_modules.methods.sampling import Sampler
 
 LARGEST_MEAN = 1.0 - 1e-6
@@ -137,7 +137,7 @@ class Neurons(nn.Module):
         view: Shared by the network's layers.
     """
 
-    def __init__(self, neuron: Neuron, view: View) -> None:
+    def __init__(self, neuron: Activation, view: View) -> None:
         super().__init__()
         self._neuron = neuron
         self._view = view
@@ -145,7 +145,7 @@ class Neurons(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Return the mean output, or the output itself (+1 at 0)."""
         if self._view.kind(self.training) == "surrogate":
-            return self._neuron.phi(x)
+            return self._neuron(x)
         return torch.where(x < 0, -1.0, 1.0).to(x)
 
 

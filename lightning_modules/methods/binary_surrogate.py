@@ -2,8 +2,8 @@
 
 Stamatescu, Gerace, Lucibello, Fuss & White 2020, "Critical initialisation in continuous
 approximations of binary neural networks" (arXiv 1902.00177). Only abstract and introduction could
-be read: surrogates and mean-field maps are derived (see ``critical_means``) and agree with their
-claims; what is our reading is said below.
+be read: surrogates and mean-field maps (``initializers.theory.binary``) are derived and agree with
+their claims; what is our reading is said below.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from torch.nn.modules.conv import _ConvNd
 
 from initializers import validate
 from initializers.layers import Weight
+from initializers.theory import Activation, activation, logistic
 from lightning_modules.methods.base import Applied, TrainingMethod
 from lightning_modules.methods.binary_layers import VIEWS, BinaryLayer, Neurons, View
-from lightning_modules.methods.critical_means import Logistic, Neuron, Sign
 from lightning_modules.methods.layers import layer_name, trainable_weights
 from lightning_modules.methods.sampling import Sampler
 from lightning_modules.networks import ACTIVATIONS
@@ -78,9 +78,9 @@ class BinarySurrogate(TrainingMethod):
         validate.number(self, "slope", "(0, inf)")
         validate.choice(self, "evaluate", VIEWS)
 
-    def mean_output(self) -> Neuron:
-        """Return phi of the deterministic surrogate, with its derivative and slope."""
-        return Sign() if self.neuron == "sign" else Logistic(self.slope)
+    def mean_output(self) -> Activation:
+        """Return phi of the deterministic surrogate."""
+        return activation("sign") if self.neuron == "sign" else logistic(self.slope)
 
     def apply(self, network: nn.Module, *, seed: int) -> AppliedBinary:
         """Put binary layers in the place of the network's; see ``TrainingMethod.apply``."""

@@ -13,7 +13,7 @@ from lightning_modules.networks.checks import require_flag
 from lightning_modules.networks.messages import shape_text
 
 Widths = str | int | Sequence[int]
-"""Layer widths: a list, one number, or text with hyphens such as ``300-100``."""
+"""Layer widths: a list, one number, or text such as ``300-100`` and ``64x3``, three times 64."""
 
 
 class MLP(nn.Sequential):
@@ -110,6 +110,8 @@ def mlp(
 def parse_widths(widths: Widths, option: str) -> tuple[int, ...]:
     """Turn ``"300-100"``, ``300`` or ``[300, 100]`` into ``(300, 100)``.
 
+    In text ``64x3`` stands for ``64-64-64``: deep networks would be long to write.
+
     Args:
         widths: the widths in any of the three forms.
         option: the option's name, for the error message.
@@ -119,7 +121,7 @@ def parse_widths(widths: Widths, option: str) -> tuple[int, ...]:
     """
     parts: Sequence[object]
     if isinstance(widths, str):
-        parts = [int(part) if part.isdecimal() else part for part in widths.split("-")]
+        parts = [width for part in widths.split("-") for width in _repeated(part)]
     elif isinstance(widths, Sequence):
         parts = widths
     else:
@@ -128,6 +130,15 @@ def parse_widths(widths: Widths, option: str) -> tuple[int, ...]:
     if len(sizes) != len(parts):
         raise ValueError(
             f"{option}={widths!r} is not a list of layer widths: give whole numbers >= 1 joined by "
-            f"hyphens, such as 300-100."
+            f"hyphens, such as 300-100 or 300-64x3-10."
         )
     return tuple(sizes)
+
+
+def _repeated(part: str) -> list[int | str]:
+    """``"64"`` is one width, ``"64x3"`` three; anything else stays as it is, and is refused."""
+    width, _, count = part.partition("x")
+    if not width.isdecimal() or (part != width and not count.isdecimal()):
+        return [part]
+    widths: list[int | str] = [int(width)] * int(count or 1)
+    return widths or [part]  # "64x0" is no layer

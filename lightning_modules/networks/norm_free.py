@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from lightning_modules.networks.checks import require_image
-from lightning_modules.networks.resnet import WIDTHS, ZeroPadShortcut
+from lightning_modules.networks.resnet import WIDTHS, ZeroPadShortcut, blocks_per_stage, stage
 
 
 class FixupBlock(nn.Module):
@@ -109,24 +109,20 @@ class NormFreeResNet(nn.Module):
         block: str = "fixup",
     ) -> None:
         super().__init__()
-        if type(depth) is not int or depth < 8 or (depth - 2) % 6:
-            raise ValueError(
-                f"depth={depth!r} of a NormFreeResNet must be 6 n + 2 with n >= 1: 8, 14, 20, 32."
-            )
+        count = blocks_per_stage("NormFreeResNet", depth)
         if block not in BLOCKS:
             raise ValueError(
                 f"block={block!r} of a NormFreeResNet must be {' or '.join(map(repr, BLOCKS))}."
             )
         channels, _, _ = require_image(f"{block}_resnet{depth}", input_shape)
         kind, fixup = BLOCKS[block], block == "fixup"
-        count = (depth - 2) // 6
         stem, middle, top = WIDTHS
         self.conv1 = nn.Conv2d(channels, stem, 3, padding=1, bias=not fixup)
         self.bias1 = _scalar(0.0) if fixup else None
         self.relu = nn.ReLU()
-        self.stage1 = _stage(kind, stem, stem, count, 1)
-        self.stage2 = _stage(kind, stem, middle, count, 2)
-        self.stage3 = _stage(kind, middle, top, count, 2)
+        self.stage1 = stage(kind, stem, stem, count, 1)
+        self.stage2 = stage(kind, stem, middle, count, 2)
+        self.stage3 = stage(kind, middle, top, count, 2)
         self.bias2 = _scalar(0.0) if fixup else None
         self.fc = nn.Linear(top, num_classes)
 
@@ -146,10 +142,3 @@ def _shortcut(inputs: int, outputs: int, stride: int) -> nn.Module:
     if stride == 1 and inputs == outputs:
         return nn.Identity()
     return ZeroPadShortcut(outputs - inputs, stride)
-
-
-def _stage(
-    kind: type[FixupBlock | SkipInitBlock], inputs: int, outputs: int, blocks: int, stride: int
-) -> nn.Sequential:
-    rest = [kind(outputs, outputs, 1) for _ in range(blocks - 1)]
-    return nn.Sequential(kind(inputs, outputs, stride), *rest)

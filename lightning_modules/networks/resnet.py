@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable
 from typing import cast
 
 from torch import Tensor, nn
@@ -106,21 +108,18 @@ class ResNet(nn.Module):
         shortcut: str = "A",
     ) -> None:
         super().__init__()
-        if type(depth) is not int or depth < 8 or (depth - 2) % 6:
-            raise ValueError(
-                f"depth={depth!r} of a ResNet must be 6 n + 2 with n >= 1: 8, 14, 20, 32, 44, 56."
-            )
+        blocks = blocks_per_stage("ResNet", depth)
         if shortcut not in ("A", "B"):
             raise ValueError(f"shortcut={shortcut!r} of a ResNet must be 'A' or 'B'.")
         channels, _, _ = require_image(f"resnet{depth}", input_shape)
-        blocks = (depth - 2) // 6
+        block = functools.partial(BasicBlock, shortcut=shortcut)
         stem, middle, top = WIDTHS
         self.conv1 = nn.Conv2d(channels, stem, 3, padding=1, bias=False)
         self.bn1 = nn.BatchNorm2d(stem)
         self.relu = nn.ReLU()
-        self.stage1 = _stage(stem, stem, blocks, 1, shortcut)
-        self.stage2 = _stage(stem, middle, blocks, 2, shortcut)
-        self.stage3 = _stage(middle, top, blocks, 2, shortcut)
+        self.stage1 = stage(block, stem, stem, blocks, 1)
+        self.stage2 = stage(block, stem, middle, blocks, 2)
+        self.stage3 = stage(block, middle, top, blocks, 2)
         self.fc = nn.Linear(top, num_classes)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -130,7 +129,30 @@ class ResNet(nn.Module):
         return cast(Tensor, self.fc(x.mean(dim=(2, 3))))
 
 
-def _stage(inputs: int, outputs: int, blocks: int, stride: int, shortcut: str) -> nn.Sequential:
-    first = BasicBlock(inputs, outputs, stride, shortcut)
-    rest = [BasicBlock(outputs, outputs, 1, shortcut) for _ in range(blocks - 1)]
-    return nn.Sequential(first, *rest)
+def blocks_per_stage(kind: str, depth: int) -> int:
+    """Return n of a network of three stages of n blocks of two convolutions: (depth - 2) / 6.
+
+    Raises:
+        ValueError: a depth that is not 6 n + 2 with n >= 1; names `kind`, the class.
+    """
+    if type(depth) is not int or depth < 8 or (depth - 2) % 6:
+        raise ValueError(
+            f"depth={depth!r} of a {kind} must be 6 n + 2 with n >= 1: 8, 14, 20, 32, 44, 56."
+        )
+    return (depth - 2) // 6
+
+
+def stage(
+    block: Callable[[int, int, int], nn.Module], inputs: int, outputs: int, blocks: int, stride: int
+) -> nn.Sequential:
+    """Build a stage: the first block changes width and resolution, the others keep both.
+
+    Args:
+        block: called with channels in, channels out and stride.
+        inputs: channels that come in.
+        outputs: channels of all blocks.
+        blocks: how many, >= 1.
+        stride: of the first block.
+    """
+    rest = [block(outputs, outputs, 1) for _ in range(blocks - 1)]
+    return nn.Sequential(block(inputs, outputs, stride), *rest)

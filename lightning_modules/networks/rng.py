@@ -11,6 +11,8 @@ import numpy as np
 import torch
 from torch.overrides import TorchFunctionMode
 
+from initializers.rehearsal import isolated_generator
+
 CONSTRUCTION_SEED = 0
 """Seed of what other people's networks draw while they are constructed."""
 
@@ -40,12 +42,8 @@ def isolated_torch_rng() -> Iterator[None]:
     The generators of other devices are neither seeded nor read: `torch.manual_seed` would reset
     them, which is why the CPU generator is addressed alone.
     """
-    state = torch.default_generator.get_state()
-    torch.default_generator.manual_seed(CONSTRUCTION_SEED)
-    try:
+    with isolated_generator(CONSTRUCTION_SEED):
         yield
-    finally:
-        torch.default_generator.set_state(state)
 
 
 @contextmanager

@@ -10,7 +10,7 @@ from torch.nn.utils.parametrizations import weight_norm
 from initializers import Zeros
 from lightning_modules.networks.checks import require_image
 from lightning_modules.networks.mlp import MLP, Widths, mlp
-from lightning_modules.networks.resnet import WIDTHS
+from lightning_modules.networks.resnet import WIDTHS, blocks_per_stage, stage
 
 
 def wn_mlp(
@@ -102,19 +102,15 @@ class WNResNet(nn.Module):
         widen: int = 1,
     ) -> None:
         super().__init__()
-        if type(depth) is not int or depth < 8 or (depth - 2) % 6:
-            raise ValueError(
-                f"depth={depth!r} of a WNResNet must be 6 n + 2 with n >= 1: 8, 14, 20, 32, 44, 56."
-            )
+        blocks = blocks_per_stage("WNResNet", depth)
         if type(widen) is not int or widen < 1:
             raise ValueError(f"widen={widen!r} of a WNResNet must be a whole number >= 1.")
         channels, _, _ = require_image(f"wn_resnet{depth}", input_shape)
-        blocks = (depth - 2) // 6
         one, two, three = (width * widen for width in WIDTHS)
         self.conv1 = weight_norm(nn.Conv2d(channels, WIDTHS[0], 3, padding=1))
-        self.stage1 = _stage(WIDTHS[0], one, blocks, 1)
-        self.stage2 = _stage(one, two, blocks, 2)
-        self.stage3 = _stage(two, three, blocks, 2)
+        self.stage1 = stage(WNBlock, WIDTHS[0], one, blocks, 1)
+        self.stage2 = stage(WNBlock, one, two, blocks, 2)
+        self.stage3 = stage(WNBlock, two, three, blocks, 2)
         self.relu = nn.ReLU()
         self.fc = nn.Linear(three, num_classes)
         _start_at_zero(self)
@@ -123,11 +119,6 @@ class WNResNet(nn.Module):
         """Return logits (batch, num_classes)."""
         x = self.stage3(self.stage2(self.stage1(self.conv1(x))))
         return cast(Tensor, self.fc(self.relu(x).mean(dim=(2, 3))))
-
-
-def _stage(inputs: int, outputs: int, blocks: int, stride: int) -> nn.Sequential:
-    rest = [WNBlock(outputs, outputs, 1) for _ in range(blocks - 1)]
-    return nn.Sequential(WNBlock(inputs, outputs, stride), *rest)
 
 
 def _start_at_zero(network: nn.Module) -> None:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Mapping
 
 import lightning.pytorch as pl
 import torch
@@ -11,6 +10,7 @@ from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
 from initializers.layers import plan_module
+from lightning_modules.holding import hold
 from lightning_modules.networks.messages import nearest
 
 
@@ -44,16 +44,11 @@ class FrozenWeights(pl.Callback):
             )
         self._release()
         parameters = dict(network.named_parameters())
-        held: list[tuple[Tensor, Tensor, Tensor]] = []
+        parts = []
         for name, mask in self._masks(network).items():
             parameter = self._checked(name, mask, parameters)
-            frozen = ~mask.to(parameter.device)
-            if parameter.requires_grad and bool(frozen.any()):
-                held.append((parameter.detach(), frozen, parameter.detach().clone()))
-                hook = parameter.register_hook(_without(frozen))  # type: ignore[no-untyped-call]
-                self._handles.append(hook)
-        for optimizer in trainer.optimizers:
-            self._handles.append(optimizer.register_step_post_hook(_restoring(held)))
+            parts.append((parameter, ~mask))
+        self._handles = hold(parts, trainer.optimizers)
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Let go of the network."""
@@ -92,15 +87,3 @@ class FrozenWeights(pl.Callback):
         for handle in self._handles:
             handle.remove()
         self._handles = []
-
-
-def _without(frozen: Tensor) -> Callable[[Tensor], Tensor]:
-    return lambda gradient: gradient.masked_fill(frozen, 0.0)
-
-
-def _restoring(held: list[tuple[Tensor, Tensor, Tensor]]) -> Callable[..., None]:
-    def restore(*_: Any) -> None:
-        for values, frozen, kept in held:
-            values.copy_(torch.where(frozen, kept, values))
-
-    return restore

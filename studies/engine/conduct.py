@@ -19,8 +19,7 @@ from studies.engine.identity import check_identity
 from studies.engine.members import Members
 from studies.engine.options import StudyOptions
 from studies.engine.plan import Plan, make_plan
-from studies.engine.progress import Progress, clock
-from studies.engine.reading import read_outcome
+from studies.engine.progress import Progress
 from studies.engine.recorder import Recorder
 from studies.engine.report import (
     REPORT_FILE,
@@ -30,15 +29,15 @@ from studies.engine.report import (
     write_report,
     write_results,
 )
-from studies.engine.report.files import Row, run_row
-from studies.engine.run import Arm
-from studies.engine.search import Trial, search
+from studies.engine.report.files import Row
+from studies.engine.report.terminal import finding_text
 from studies.engine.session import Session
+from studies.engine.spoken import closing, heading
+from studies.engine.stages import confirm_stage, search_stage
 from studies.engine.storage import Ledger, open_storage
-from studies.engine.study import Family, Study
+from studies.engine.study import Study
 from studies.engine.tracking import environment_tags, machine
 from studies.engine.train import default_workers
-from studies.engine.world import crew
 
 if TYPE_CHECKING:
     from studies.engine.compare import Comparisons
@@ -92,18 +91,18 @@ def conduct(
         finished = _follow(session, members, _totals(plan), fresh=options.fresh)
         progress.quiet = options.quiet or finished
         if not finished:
-            print(_heading(plan, workers), flush=True)
+            print(heading(plan, workers), flush=True)
         command = command_line(f"studies.{study.name}", options, defaults)
         recorder = Recorder(plan, options, ledger, command, active=not finished)
         # The workers end first, so that what is still to be recorded does not keep them training.
         with recorder, session:
-            comparisons, sentence, paths = _lead(
+            comparisons, sentence, finding, paths = _lead(
                 session, recorder, options, command, started, finished=finished
             )
         if finished:
-            print(_heading(plan, workers))
-        print(f"\n{verdict_text(comparisons, sentence)}\n")
-        print(_closing(plan, session.trained, time.monotonic() - started, paths), flush=True)
+            print(heading(plan, workers))
+        print(f"\n{verdict_text(comparisons, sentence, finding=finding)}\n")
+        print(closing(plan, session.trained, time.monotonic() - started, paths), flush=True)
         print(recorder.closing(send=members.alone()))
     return 0
 
@@ -116,8 +115,8 @@ def _lead(
     started: float,
     *,
     finished: bool,
-) -> tuple[Comparisons, str, tuple[Path, ...]]:
-    """Search, confirm, compare and write down; returns comparisons, answer and files."""
+) -> tuple[Comparisons, str, Mapping[str, str] | None, tuple[Path, ...]]:
+    """Search, confirm, compare and write down; returns comparisons, answer, finding and files."""
     plan, study, ledger = session.plan, session.plan.study, session.ledger
     if not finished:
         session.open_workers()
@@ -127,9 +126,9 @@ def _lead(
         print(f"  trained {session.form.describe()}", flush=True)
     recorder.start(facts)
     rows: list[Row] = []
-    tuned = _search(session, facts, recorder, rows)
+    tuned = search_stage(session, facts, recorder, rows)
     arms = (*tuned, *study.arms)
-    values, diverged = _confirm(session, arms, recorder, rows)
+    values, diverged = confirm_stage(session, arms, recorder, rows)
     session.progress.close()
     from studies.engine.compare import TEST_ACCURACY, compare_pairs
 
@@ -142,13 +141,14 @@ def _lead(
     )
     sentence = answer(plan, comparisons)
     table = comparison_table(comparisons)
+    finding = _finding(study, comparisons, rows)
     results = {
         "study": study.name,
         "title": study.title,
         "question": study.question,
         "claim": study.claim,
         "answer": sentence,
-        "finding": _finding(study, comparisons, rows),
+        "finding": finding,
         "reduced": study.reduced,
         "also": [outcome.to_dict() for outcome in study.also],
         "command": command,
@@ -168,10 +168,11 @@ def _lead(
     report = plan.output / REPORT_FILE
     drawn = finished and report.exists()
     paths = (*paths, *((report,) if drawn else write_report(plan.output)))
-    recorder.finish(arms, comparisons, sentence, table, paths)
+    told = sentence if finding is None else f"{sentence}\n\n{finding_text(finding)}"
+    recorder.finish(arms, comparisons, told, table, paths)
     ledger.remember("finished", _totals(plan))
     shutil.rmtree(plan.output / "checkpoints", ignore_errors=True)  # of runs under way once
-    return comparisons, sentence, paths
+    return comparisons, sentence, finding, paths
 
 
 def _follow(session: Session, members: Members, totals: Mapping[str, Any], *, fresh: bool) -> bool:
@@ -196,57 +197,6 @@ def _follow(session: Session, members: Members, totals: Mapping[str, Any], *, fr
         session.follow(lambda: finished() or members.lead())
         session.ledger.refresh()
     return finished()
-
-
-def _search(
-    session: Session,
-    facts: Mapping[str, Any],
-    recorder: Recorder,
-    rows: list[Row],
-) -> tuple[Arm, ...]:
-    """Tune every family; adds a row per training."""
-    plan, progress, ledger = session.plan, session.progress, session.ledger
-    progress.start("search")
-
-    def on_trial(family: Family, trial: Trial, before: bool) -> None:
-        progress.skip(len(plan.search_seeds) - len(trial.results))
-        if before:
-            progress.advance(len(trial.results), trained=False)
-        recorder.trial(family, trial)
-        for seed, result in zip(plan.search_seeds, trial.results, strict=False):
-            run = plan.search_run(trial.arm, seed)
-            name = plan.study.name
-            rows.append(run_row(run, result, study=name, stage="search", trial=trial.number))
-
-    return search(
-        plan, ledger.storage, ledger.name, facts["max_fan_in"], session.train, ledger.get, on_trial
-    )
-
-
-def _confirm(
-    session: Session, arms: Sequence[Arm], recorder: Recorder, rows: list[Row]
-) -> tuple[dict[str, dict[int, float]], dict[str, int]]:
-    """Train every arm on fresh seeds and open the test split; adds a row per training.
-
-    Returns:
-        The outcome by arm and seed, and the number of diverged runs by arm.
-    """
-    from studies.engine.compare import TEST_ACCURACY
-
-    plan = session.plan
-    outcome = plan.study.outcome or TEST_ACCURACY
-    session.progress.start("confirmation")
-    runs = [plan.confirmation_run(arm, seed) for seed in plan.seeds for arm in arms]
-    results = session.train(runs, recorder.confirmed)
-    values: dict[str, dict[int, float]] = {arm.label: {} for arm in arms}
-    diverged = dict.fromkeys(values, 0)
-    for run, result in zip(runs, results, strict=True):
-        epochs = run.effective_recipe.epochs
-        read = {o.name: read_outcome(o, result, epochs) for o in (outcome, *plan.study.also)}
-        values[run.arm.label][run.seed] = read[outcome.name]
-        diverged[run.arm.label] += result.status == "diverged"
-        rows.append({**run_row(run, result, study=plan.study.name, stage="confirm"), **read})
-    return values, diverged
 
 
 def _finding(
@@ -297,29 +247,3 @@ def _make_folder(folder: Path) -> None:
         raise UserError(
             f"The output folder {folder} cannot be written ({reason}); choose another --output."
         ) from error
-
-
-def _heading(plan: Plan, workers: int) -> str:
-    recipe = plan.recipe
-    search_runs, confirm_runs = plan.most_runs
-    searched = (
-        f"  search: {len(plan.families)} families x {plan.trials} trials x "
-        f"{len(plan.search_seeds)} seeds = at most {search_runs} trainings\n"
-    )
-    return (
-        f"{plan.study.title}\n"
-        f"  {recipe.data}, {recipe.network}, {recipe.epochs} epochs of batches of "
-        f"{recipe.batch_size}, {recipe.optimizer} lr {recipe.lr:g}\n"
-        f"{searched if plan.families else ''}"
-        f"  confirmation: {len(plan.study.labels)} arms x {len(plan.seeds)} fresh seeds = "
-        f"{confirm_runs} trainings, {crew(workers)}"
-    )
-
-
-def _closing(plan: Plan, trained: int, seconds: float, paths: Sequence[Path]) -> str:
-    if trained == 0:
-        spent = "Nothing was left to train"
-    else:
-        spent = f"{trained} trainings in {clock(seconds)}"
-    names = ", ".join(path.name for path in paths if path.parent == plan.output)
-    return f"{spent}. Results: {plan.output}/ ({names})"

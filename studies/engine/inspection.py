@@ -56,8 +56,14 @@ def inspect(
     batch = first_batch(data.train_dataloader()) if needy else None
     for initializer in initializers:
         initializer(network, seed=0, batch=batch)
-    for method in methods:
-        get_method(dict(method)).apply(copy.deepcopy(network), seed=0)
+    for each in methods:
+        method = get_method(dict(each))
+        method.apply(copy.deepcopy(network), seed=0)
+        if recipe.epochs < method.least_epochs:
+            raise ValueError(
+                f"The training method {method!r} needs at least {method.least_epochs} epochs, and "
+                f"the recipe has {recipe.epochs}; raise --epochs."
+            )
     fan_ins = [layer.fan_in for layer in get_initializer("he_normal")(network, seed=0).layers]
     rest = describe(data)["n_train"] % recipe.batch_size
     if rest == 1 and any(isinstance(layer, _BatchNorm) for layer in network.modules()):

@@ -2,14 +2,45 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from studies.engine.errors import UserError
-from studies.engine.run import Result, diagnostic_fields
+from studies.engine.run import Result, Run, diagnostic_fields
 
 if TYPE_CHECKING:
     from studies.engine.compare import Outcome
+
+
+class MissingFigureError(UserError):
+    """A run has no figure of the name that an outcome reads."""
+
+
+def read_outcomes(
+    outcome: Outcome, also: Sequence[Outcome], runs: Sequence[Run], results: Sequence[Result]
+) -> list[dict[str, float]]:
+    """The outcomes of runs by name: the compared one of all, the others of the runs that have them.
+
+    A training method's own figures, such as the share of changed connections, are missing where
+    the weights themselves are trained.
+
+    Raises:
+        UserError: as `read_outcome`; of a further outcome only if no run has its figure.
+    """
+    found: list[dict[str, float]] = []
+    missing: dict[str, MissingFigureError] = {}
+    for run, result in zip(runs, results, strict=True):
+        epochs = run.effective_recipe.epochs
+        found.append({outcome.name: read_outcome(outcome, result, epochs)})
+        for other in also:
+            try:
+                found[-1][other.name] = read_outcome(other, result, epochs)
+            except MissingFigureError as why:
+                missing[other.name] = why
+    for name, error in missing.items():
+        if not any(name in read for read in found):
+            raise error
+    return found
 
 
 def read_outcome(outcome: Outcome, result: Result, epochs: int) -> float:
@@ -24,7 +55,8 @@ def read_outcome(outcome: Outcome, result: Result, epochs: int) -> float:
         epochs: length of the recipe.
 
     Raises:
-        UserError: the run has no such figure, or fewer epochs than the outcome asks for.
+        MissingFigureError: the run has no such figure.
+        UserError: it has fewer epochs than the outcome asks for.
     """
     if outcome.kind == "epochs_to":
         reached = (
@@ -56,7 +88,7 @@ def read_outcome(outcome: Outcome, result: Result, epochs: int) -> float:
 def _number(figures: Mapping[str, float | None], outcome: Outcome) -> float:
     value = figures.get(outcome.metric)
     if value is None:
-        raise UserError(
+        raise MissingFigureError(
             f"The outcome {outcome.words} reads {outcome.metric!r}, which a run does not have: "
             f"{', '.join(name for name, held in figures.items() if held is not None)}."
         )

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import re
 import uuid
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from studies.engine.options import StudyOptions
@@ -169,8 +171,13 @@ class Recorder:
             ended = "pruned" if status == "pruned" and result is trial.results[-1] else None
             self._log_run(group, run, result, tags, ended)
 
-    def confirmed(self, run: Run, result: Result) -> None:
-        """Record a run of the confirmation."""
+    def confirmed(self, run: Run, result: Result, outcome: Mapping[str, float]) -> None:
+        """Record a run of the confirmation.
+
+        Args:
+            run, result: the training.
+            outcome: name and value of what is compared.
+        """
         if self._tracker is None:
             return
         tags = {**self._tags, "stage": "confirm", "family": run.arm.family or run.arm.label}
@@ -191,7 +198,7 @@ class Recorder:
             self._tracker.log_dict(
                 self._study, dict(result.initialization), f"initialization/{name}.json"
             )
-        self._log_run(group, run, result, tags, None)
+        self._log_run(group, run, result, tags, None, outcome)
 
     def finish(
         self,
@@ -287,13 +294,19 @@ class Recorder:
         return left.close(_LONG_S).message
 
     def _log_run(
-        self, group: str, run: Run, result: Result, tags: Mapping[str, Any], status: str | None
+        self,
+        group: str,
+        run: Run,
+        result: Result,
+        tags: Mapping[str, Any],
+        status: str | None,
+        outcome: Mapping[str, float] = MappingProxyType({}),
     ) -> None:
         assert self._tracker is not None
-        self._tracker.log_run(
-            self._study, group, run.key, f"{run.arm.label}, seed {run.seed}",
-            **run_record(run, result, tags, status),
-        )  # fmt: skip
+        record = run_record(run, result, tags, status)
+        record["metrics"] |= {n: v for n, v in outcome.items() if math.isfinite(v)}
+        name = f"{run.arm.label}, seed {run.seed}"
+        self._tracker.log_run(self._study, group, run.key, name, **record)
 
 
 def _group(arm: Arm) -> str:

@@ -93,8 +93,8 @@ def _sitting(
     )
     if place:  # whatever the command said of the data set, this place has its own
         options = dataclasses.replace(options, data=str(place["data"]))
-    plain = {"data": study.data} if place else {}
-    return Sitting(options, {**defaults, **plain})
+    # A command without --data is one on the study's own.
+    return Sitting(options, {**defaults, "data": study.data})
 
 
 def _peek(given: Sequence[str]) -> dict[str, Any]:

@@ -90,7 +90,8 @@ class Study:
         comparisons: (arm, reference) pairs of labels; Holm's correction covers all of them.
         primary: the pairs that the answer sentence speaks of; a subset of `comparisons`.
         outcome: what is compared; None is the accuracy on the test split.
-        also: further outcomes, shown beside it and not compared.
+        also: further outcomes, shown beside it and not compared, of the arms that have them: the
+            figures of a training method are its own.
         margin: equivalence margin unless --margin says otherwise, in the unit that differences of
             the outcome are shown in; percentage points of accuracy.
         data: data set unless --data says otherwise; "all" conducts the study at all `places`.

@@ -36,7 +36,6 @@ def make_trainer(
     if world.size > 1:
         together = {
             "strategy": "ddp",
-            "plugins": [LaunchedWorld(world)],
             "sync_batchnorm": torch.cuda.is_available(),
             "use_distributed_sampler": False,
         }
@@ -45,6 +44,9 @@ def make_trainer(
         accelerator=environment.accelerator,
         devices=environment.devices,
         num_nodes=environment.num_nodes,
+        # Always: Lightning itself takes a lone process in a job of SLURM for one of many, refuses
+        # the job's number of tasks, and requeues the job at a signal.
+        plugins=[LaunchedWorld(world)],
         callbacks=list(callbacks),
         precision=cast(Any, recipe.precision),
         logger=False,

@@ -34,8 +34,12 @@ from studies.engine.trainer import make_trainer
 warnings.filterwarnings("ignore", message=".*LeafSpec.*")
 # The loaders index tensors in memory: there are no worker processes to ask for.
 warnings.filterwarnings("ignore", message=".*does not have many workers.*")
+# On a cluster's login or compute node a worker that trains alone is no mistake.
+warnings.filterwarnings("ignore", message=".*`srun` command is available.*")
 # Several devices test on equal shares of distinct examples: nothing is counted twice.
 warnings.filterwarnings("ignore", message=".*it is recommended to use.*devices=1.*")
+# Where srun is installed: a training by one process needs none.
+warnings.filterwarnings("ignore", message=".*srun.*is not used.*")
 for _name in ("lightning.pytorch", "lightning.fabric"):
     logging.getLogger(_name).setLevel(logging.ERROR)
 

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from initializers import FromState, Initializer, Masked, Pretrained, SignConstant, get_initializer
 from initializers import testing as contract
+from initializers import testing_modules as modules
 from initializers.layers import oriented, plan_module
 from initializers.mask_actions import ONES_ACTIONS, ZEROS_ACTIONS, restart
 from initializers.mask_criteria import MASK_CRITERIA, kept_mask, needs_final, pruned_count
@@ -25,7 +26,7 @@ def normal(*shape: int, seed: int) -> Tensor:
 
 def states() -> tuple[nn.Sequential, FromState, FromState]:
     """Return a network, an initial and a trained state of it."""
-    module = contract.network()
+    module = modules.network()
     pair = []
     for seed in (1, 2):
         get_initializer("torch_default")(module, seed=seed)
@@ -176,6 +177,13 @@ def test_reshuffles_keep_the_survivors_as_a_set() -> None:
         assert not torch.equal(result[MASK], W[MASK])
 
 
+def test_reshuffled_signs_keep_magnitudes_and_how_many_are_positive() -> None:
+    result = act("reshuffled_signs")
+    assert torch.equal(result[MASK].abs(), W[MASK].abs())
+    assert int((result[MASK] > 0).sum()) == int((W[MASK] > 0).sum())
+    assert not torch.equal(result[MASK], W[MASK])
+
+
 def test_reinits_draw_from_all_weights_of_the_layer() -> None:
     whole = torch.ones_like(MASK)
     values = restart(W, None, whole, "random_reinit", "zero", generator())
@@ -236,7 +244,7 @@ def test_actions_refuse_unknown_names_and_missing_weights() -> None:
 
 
 def test_densities_by_layer_type_hit_exact_counts() -> None:
-    module = contract.network()
+    module = modules.network()
     masked = Masked("he_normal", density=0.3, conv_density=0.55, last_density=0.8)
     record = masked(module, seed=0)
     sizes = [216, 576, 864, 60]
@@ -271,14 +279,14 @@ def test_masks_around_a_pair_of_states(ones: str, zeros: str) -> None:
 
 
 def test_the_mask_of_equal_seeds_is_the_same_around_every_base() -> None:
-    module = contract.network()
+    module = modules.network()
     masks = [
         Masked(base, criterion="random", ones=ones).masks(module, seed=4)
         for base, ones in (("he_normal", "rewind"), ("ternary:density=0.5", "random_reinit"))
     ]
-    assert contract.same(*masks)
+    assert modules.same(*masks)
     other = Masked("he_normal", criterion="random").masks(module, seed=5)
-    assert not contract.same(masks[0], other)
+    assert not modules.same(masks[0], other)
 
 
 def test_masks_come_in_the_layout_of_the_parameters() -> None:
@@ -291,9 +299,9 @@ def test_masks_come_in_the_layout_of_the_parameters() -> None:
     )
     masked = Masked("he_normal", criterion="random", density=0.5)
     masks = masked.masks(zoo, seed=0)
-    before = contract.state_of(zoo)
+    before = modules.state_of(zoo)
     masked(zoo, seed=0)
-    assert not contract.same(before, contract.state_of(zoo))
+    assert not modules.same(before, modules.state_of(zoo))
     for name, mask in masks.items():
         nonzero = zoo.state_dict()[name] != 0
         if name == "embedding.weight":
@@ -363,9 +371,9 @@ def test_files_and_objects_give_the_same(tmp_path: Path) -> None:
     assert isinstance(from_files, Masked)
     assert Initializer.from_dict(from_files.to_dict()) == from_files
     from_files(module, seed=0)
-    twin = contract.network()
+    twin = modules.network()
     Masked(initial, trained, criterion="movement")(twin, seed=0)
-    assert contract.equal(module, twin)
+    assert modules.equal(module, twin)
     assert float(module[1].running_mean[0]) == 1.0
 
 
@@ -408,7 +416,7 @@ def test_files_that_are_no_state_are_refused_in_one_sentence(tmp_path: Path) -> 
 
 def test_states_that_do_not_fit_are_refused_before_any_change() -> None:
     layer = nn.Linear(3, 2)
-    before = contract.state_of(layer)
+    before = modules.state_of(layer)
     weight, bias = torch.ones(2, 3), torch.ones(2)
     for state, message in (
         ({"weight": weight}, "no 'bias'"),
@@ -422,7 +430,7 @@ def test_states_that_do_not_fit_are_refused_before_any_change() -> None:
     recurrent = nn.Sequential(nn.Linear(3, 2), nn.PReLU())
     with pytest.raises(ValueError, match=r"1\.weight would be left alone \(slope of PReLU\)"):
         FromState(recurrent.state_dict())(recurrent, seed=0)
-    assert contract.same(before, contract.state_of(layer))
+    assert modules.same(before, modules.state_of(layer))
 
 
 def test_a_state_is_a_value_by_its_contents() -> None:

@@ -23,7 +23,7 @@ from initializers import (
     initialize_,
     rearrange,
 )
-from initializers import testing as contract
+from initializers import testing_modules as modules
 from initializers.job import Job
 
 TRANSFORMS = [SignConstant, SignPermutation, MagnitudePermutation, WeightPermutation]
@@ -103,7 +103,7 @@ class RefusesConvolutions(HeNormal):
 
 @pytest.mark.parametrize("base", [HeNormal(), TorchDefault(), Ternary(density=0.2), WholeModule()])
 def test_the_base_draws_what_it_draws_by_itself(base: Initializer) -> None:
-    plain, doubled, nested = contract.network(), contract.network(), contract.network()
+    plain, doubled, nested = modules.network(), modules.network(), modules.network()
     base(plain, seed=3)
     Doubled(base)(doubled, seed=3)
     Doubled(Doubled(base))(nested, seed=3)
@@ -148,20 +148,20 @@ def test_an_added_layer_changes_no_other(transform: type[Transform]) -> None:
 
 @pytest.mark.parametrize("base", [HeNormal(), WholeModule()])
 def test_a_rewrite_that_raises_changes_nothing(base: Initializer) -> None:
-    module = contract.network()
+    module = modules.network()
     module[1].running_var.fill_(3.0)
-    before = contract.state_of(module)
+    before = modules.state_of(module)
     with pytest.raises(ValueError, match=r"cannot rewrite 9\.weight"):
         BreaksAtTheEnd(base)(module, seed=0)
-    assert contract.same(before, contract.state_of(module))
+    assert modules.same(before, modules.state_of(module))
 
 
 def test_what_the_base_refuses_is_refused() -> None:
-    module = contract.network()
-    before = contract.state_of(module)
+    module = modules.network()
+    before = modules.state_of(module)
     with pytest.raises(ValueError, match=r"0\.weight is a convolution"):
         Doubled(SignPermutation(RefusesConvolutions()))(module, seed=0)
-    assert contract.same(before, contract.state_of(module))
+    assert modules.same(before, modules.state_of(module))
 
 
 def test_transforms_serialise_in_a_nest() -> None:

@@ -371,3 +371,22 @@ def test_a_weight_normalised_network_starts_where_its_plain_twin_starts() -> Non
         initializer(network, seed=9)
         losses.append(float(network(x).square().mean().detach()))
     assert losses[0] == pytest.approx(losses[1], rel=1e-13)
+
+
+def test_data_dependent_norms_make_gradients_explode_layer_by_layer() -> None:
+    """The squared gradient grows by pi / (pi - 1) = 1.467 per layer, so that 100 layers fail.
+
+    A rectified unit normal has variance (pi - 1) / (2 pi); its inverse is the squared row norm,
+    and the rectifier's gate lets half of it through. Twelve layers of 128 units, to a tenth.
+    """
+    layers = perceptron(*[128] * 13)
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(100, 128, generator=generator)
+    WeightNormData()(layers, seed=0, batch=x)
+    signals = [x.requires_grad_()]
+    for layer in layers:
+        signals.append(layer(signals[-1]))
+    ends = torch.randn(signals[-1].shape, generator=generator)
+    early, late = torch.autograd.grad(signals[-1], [signals[4], signals[20]], ends)
+    growth = math.log(float(early.square().mean() / late.square().mean())) / 8
+    assert growth == pytest.approx(math.log(math.pi / (math.pi - 1)), rel=0.1)

@@ -1,78 +1,95 @@
 """Several processes: the same weights on every rank, the same result as one process."""
 
+import hashlib
 import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
+import lightning.pytorch as pl
 import pytest
 
-SCRIPT = """
-import hashlib, json, logging, sys, warnings
-from pathlib import Path
-import lightning.pytorch as pl
 from datamodules import Digits
 from initializers import LSUV, HeNormal
 from lightning_modules import Classifier, Member, StackedClassifier, StackedData
 
-class Note(pl.Callback):
-    def on_fit_start(self, trainer, module):
-        self.start = self.digest(module)
-    def on_train_end(self, trainer, module):
-        histories = getattr(module, "histories", None) or [module.history]
-        seen = {"start": self.start, "history": [e for h in histories for e in h],
-                "end": [p.detach().double().sum().item() for p in module.parameters()]}
-        Path(sys.argv[2], f"rank{trainer.global_rank}.json").write_text(json.dumps(seen))
-    def digest(self, module):
-        parts = [p.detach().numpy().tobytes() for p in module.parameters()]
-        return hashlib.sha256(b"".join(parts)).hexdigest()
+FORMS = {"alone": 1, "data": 1, "dense": 3, "layers": 3}  # with the number of networks
+# Each form is trained on two processes that this one forks.
+SCRIPT = """
+import sys
+from pathlib import Path
+from tests.lightning_modules.test_ddp import FORMS, fit
 
-if __name__ == "__main__":
-    devices = int(sys.argv[1])
-    trainer = pl.Trainer(max_epochs=2, accelerator="cpu", devices=devices, precision="64-true",
-        strategy="ddp_fork" if devices > 1 else "auto", logger=False, enable_checkpointing=False,
-        enable_progress_bar=False, enable_model_summary=False, callbacks=[Note()])
-    if sys.argv[3] not in ("alone", "data"):
-        members = [Member(HeNormal(), 7), Member(HeNormal(scale=1.5), 7), Member(HeNormal(), 8)]
-        model = StackedClassifier("lenet_300_100", members, input_shape=(1, 8, 8), num_classes=10,
-            form=sys.argv[3], block=2)
-        data = StackedData({s: Digits(seed=s, train_limit=200) for s in (7, 8)})
-        trainer.fit(model, data)
-        sys.exit()
-    # Not ternary: sums of equal weights cancel to 0 exactly or up to rounding, which differs with
-    # the number of rows of a product, and ReLU's derivative jumps there.
-    # The data-driven one starts from the first batch of all processes together.
-    initializer = HeNormal() if sys.argv[3] == "alone" else LSUV(HeNormal(), tolerance=0.0)
-    model = Classifier("lenet_300_100", initializer, seed=7)
-    trainer.fit(model, Digits(seed=7, train_limit=200))
+for form in FORMS:
+    fit(Path(sys.argv[1]), 2, form)
 """
 
 
-def fit(folder: Path, devices: int, form: str) -> list[dict[str, object]]:
-    script = folder / "script.py"
-    script.write_text(SCRIPT)
-    out = folder / str(devices)
-    out.mkdir()
-    root = Path(__file__).parents[2]
-    done = subprocess.run(
-        [sys.executable, str(script), str(devices), str(out), form],
-        env={"PYTHONPATH": str(root), "PATH": "", "OMP_NUM_THREADS": "1"},
+class Note(pl.Callback):
+    """Writes down how a training began and ended, on each rank."""
+
+    def __init__(self, folder: Path, form: str) -> None:
+        self.folder, self.form = folder, form
+
+    def on_fit_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        parts = [p.detach().numpy().tobytes() for p in module.parameters()]
+        self.start = hashlib.sha256(b"".join(parts)).hexdigest()
+
+    def on_train_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        histories: Any = getattr(module, "histories", None) or [module.history]
+        seen = {
+            "start": self.start,
+            "history": [epoch for history in histories for epoch in history],
+            "end": [p.detach().double().sum().item() for p in module.parameters()],
+        }
+        file = f"{self.form}-{trainer.world_size}-{trainer.global_rank}.json"
+        (self.folder / file).write_text(json.dumps(seen))
+
+
+def fit(folder: Path, devices: int, form: str) -> None:
+    trainer = pl.Trainer(
+        max_epochs=2, accelerator="cpu", devices=devices, precision="64-true",
+        strategy="ddp_fork" if devices > 1 else "auto", logger=False, enable_checkpointing=False,
+        enable_progress_bar=False, enable_model_summary=False, callbacks=[Note(folder, form)],
+    )  # fmt: skip
+    if form in ("alone", "data"):
+        # Not ternary: sums of equal weights cancel to 0 exactly or up to rounding, which differs
+        # with the number of rows of a product, and ReLU's derivative jumps there. The data-driven
+        # one starts from the first batch of all processes together.
+        initializer = HeNormal() if form == "alone" else LSUV(HeNormal(), tolerance=0.0)
+        model = Classifier("lenet_300_100", initializer, seed=7)
+        trainer.fit(model, Digits(seed=7, train_limit=200))
+        return
+    members = [Member(HeNormal(), 7), Member(HeNormal(scale=1.5), 7), Member(HeNormal(), 8)]
+    stack = StackedClassifier(
+        "lenet_300_100", members, input_shape=(1, 8, 8), num_classes=10, form=form, block=2
+    )
+    trainer.fit(stack, StackedData({s: Digits(seed=s, train_limit=200) for s in (7, 8)}))
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Notes of every form on one process and on two."""
+    folder = tmp_path_factory.mktemp("notes")
+    done = subprocess.run(  # a process that nothing has used yet is the one to be forked
+        [sys.executable, "-c", SCRIPT, str(folder)],
+        env={"PYTHONPATH": str(Path(__file__).parents[2]), "PATH": "", "OMP_NUM_THREADS": "1"},
         capture_output=True,
         text=True,
         timeout=180,
     )
     assert done.returncode == 0, done.stderr
-    return [json.loads((out / f"rank{rank}.json").read_text()) for rank in range(devices)]
+    for form in FORMS:
+        fit(folder, 1, form)
+    return folder
 
 
-@pytest.mark.parametrize(
-    ("form", "members"), [("alone", 1), ("data", 1), ("dense", 3), ("layers", 3)]
-)
-def test_two_processes_start_alike_and_end_like_one(
-    tmp_path: Path, form: str, members: int
-) -> None:
-    (one,) = fit(tmp_path, 1, form)
-    first, second = fit(tmp_path, 2, form)
+@pytest.mark.parametrize(("form", "members"), FORMS.items())
+def test_two_processes_start_alike_and_end_like_one(folder: Path, form: str, members: int) -> None:
+    one, first, second = (
+        json.loads((folder / f"{form}-{name}.json").read_text()) for name in ("1-0", "2-0", "2-1")
+    )
     assert first["start"] == second["start"] == one["start"]
     assert first["end"] == second["end"]
     assert first["end"] == pytest.approx(one["end"], abs=1e-6)

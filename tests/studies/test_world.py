@@ -27,6 +27,15 @@ SLURM = {
     "SLURM_STEP_NUM_NODES": "2",
     "SLURM_STEP_NODELIST": "gpu[07-09,12],login",
 }
+# What a batch script sees beside the variables of its job's name and folder (SLURM 22.05).
+BATCH = {
+    "SLURM_JOB_ID": "1234",
+    "SLURM_NTASKS": "2",
+    "SLURM_NNODES": "2",
+    "SLURM_PROCID": "0",
+    "SLURM_LOCALID": "0",
+    "SLURM_NODEID": "0",
+}
 
 
 def test_a_process_without_a_launcher_is_alone() -> None:
@@ -69,9 +78,8 @@ def test_srun() -> None:
 
 
 def test_a_batch_script_without_srun_is_a_single_process() -> None:
-    batch = {"SLURM_JOB_ID": "1", "SLURM_NTASKS": "4", "SLURM_PROCID": "0"}
-    assert launched_world(batch) == SINGLE
-    assert launched_rank(batch) is None
+    assert launched_world(BATCH) == SINGLE
+    assert launched_rank(BATCH) is None
 
 
 @pytest.mark.parametrize(
@@ -160,3 +168,18 @@ def test_a_trainer_that_would_train_copies_is_refused(monkeypatch: pytest.Monkey
     trainer = make_trainer(recipe, Environment(accelerator="cpu", devices=4, num_nodes=2))
     assert (trainer.world_size, trainer.global_rank, trainer.local_rank) == (8, 5, 1)
     assert (trainer.node_rank, trainer.num_nodes, trainer.num_devices) == (1, 2, 4)
+
+
+@pytest.mark.parametrize("tasks", [{}, {"SLURM_NTASKS_PER_NODE": "2"}])
+def test_a_lone_process_in_a_job_of_several_tasks_trains_alone(
+    tasks: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A batch script without srun, in the allocation of a job that has two tasks on two hosts."""
+    from studies.engine.trainer import LaunchedWorld, make_trainer
+
+    for name, value in {**BATCH, **tasks}.items():
+        monkeypatch.setenv(name, value)
+    trainer = make_trainer(Recipe("digits", "mlp:hidden=4", 1, 10), Environment(accelerator="cpu"))
+    assert (trainer.world_size, trainer.global_rank, trainer.num_nodes) == (1, 0, 1)
+    # Not SLURM's, which would save and requeue the job at a signal.
+    assert isinstance(trainer._accelerator_connector.cluster_environment, LaunchedWorld)

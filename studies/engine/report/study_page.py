@@ -3,20 +3,13 @@
 from __future__ import annotations
 
 from html import escape
-from statistics import fmean, stdev
-from typing import Any
 
 from studies.engine.report.cost import costs
 from studies.engine.report.figures import Drawing
 from studies.engine.report.markup import definitions, figures, page, table, verdict_cell
+from studies.engine.report.measured import also_rows, duration, measured
 from studies.engine.report.stored import StoredStudy, best_trial
 from studies.engine.report.table import NUMBERS, footnotes, head, verdict_rows
-
-_DEFAULTS = {
-    "weight_decay": 0.0, "gamma": 0.1, "warmup_epochs": 0.0, "label_smoothing": 0.0,
-    "gradient_clip": 0.0, "augment": "none", "precision": "32-true", "split_seed": 0,
-    "schedule": "constant", "milestones": [], "train_limit": None,
-}  # fmt: skip
 
 
 def study_page(study: StoredStudy, drawings: tuple[Drawing, ...]) -> str:
@@ -36,7 +29,10 @@ def study_page(study: StoredStudy, drawings: tuple[Drawing, ...]) -> str:
         f'<div class="answer"><p><strong>Answer.</strong> {escape(results["answer"])}</p></div>'
     )
     sections = {
-        "measured": ("How it was measured", definitions(_measured(study))),
+        "measured": (
+            "How it was measured",
+            definitions({k: escape(v) for k, v in measured(study).items()} | _repeat(study)),
+        ),
         "comparison": ("Comparison", _comparison(study)),
         "figures": ("Figures", figures(drawings)),
     }
@@ -59,69 +55,9 @@ def _finding(study: StoredStudy) -> str:
     return f"<p><strong>The claim: {verdict}.</strong> {reason}</p>\n"
 
 
-def _measured(study: StoredStudy) -> dict[str, str]:
-    results = study.results
-    recipe, facts = results["recipe"], results.get("facts", {})
-    items = {}
-    if data := facts.get("data"):
-        items["Data"] = escape(
-            f"{data['name']}: {data['n_train']:,} training, {data['n_val']:,} validation and "
-            f"{data['n_test']:,} test examples (fingerprint {data['fingerprint']})"
-        )
-    weights = f", {facts['parameters']:,} parameters" if "parameters" in facts else ""
-    items["Network"] = escape(f"{recipe['network']}{weights}")
-    items["Recipe"] = escape(_recipe(recipe))
-    if study.trials:
-        searches = len(results.get("search_seeds", ())) or 1
-        items["Search"] = escape(
-            f"{len(study.families)} families with {results.get('trials_per_family')} trials each, "
-            f"up to {searches} seeds per trial, judged on the validation split"
-        )
-    items["Confirmation"] = escape(
-        f"{len(study.comparisons.arms)} arms on the same {len(results['seeds'])} fresh seeds; the "
-        "test split was opened only here"
-    )
-    items["Statistics"] = escape(
-        "means with BCa bootstrap intervals; exact Wilcoxon signed-rank tests and two one-sided "
-        f"t tests of equivalence (margin {study.comparisons.margin:g} "
-        f"{study.comparisons.outcome.difference}), paired "
-        f"by seed, each with Holm's correction over {len(study.comparisons.comparisons)} "
-        f"comparisons at level {study.comparisons.alpha:g}"
-    )
-    if versions := results.get("versions"):
-        items["Versions"] = escape(
-            ", ".join(
-                _version(k, v) for k, v in versions.items() if (k, v) != ("git_dirty", "false")
-            )
-        )
-    if reduced := results.get("reduced"):
-        items["Reduced"] = escape(str(reduced))
-    if "accelerator" in facts:
-        machine = f" ({results['machine']})" if results.get("machine") else ""
-        items["Device"] = escape(f"{facts['accelerator']}{machine}")
-    if seconds := results.get("seconds"):
-        items["Time"] = escape(f"{duration(seconds)} on the clock, from start to report")
-    if command := results.get("command"):
-        items["To repeat it"] = f"<code>{escape(command)}</code>"
-    return items
-
-
-def _recipe(recipe: dict[str, Any]) -> str:
-    known = {"data", "network", "epochs", "batch_size", "optimizer", "lr", "momentum"}
-    momentum = f", momentum {recipe['momentum']:g}" if recipe.get("optimizer") == "sgd" else ""
-    parts = [
-        f"{recipe['epochs']} epochs of batches of {recipe['batch_size']}, {recipe['optimizer']} "
-        f"with learning rate {recipe['lr']:g}{momentum}"
-    ]
-    for name, value in recipe.items():
-        if name not in known and value != _DEFAULTS.get(name) and value not in ((), []):
-            parts.append(f"{name.replace('_', ' ')} {value}")
-    return ", ".join(parts)
-
-
-def _version(name: str, value: str) -> str:
-    short = value[:12] if name == "git_commit" else value
-    return f"{name.removesuffix('_version').replace('_', ' ')} {short}"
+def _repeat(study: StoredStudy) -> dict[str, str]:
+    command = study.results.get("command")
+    return {"To repeat it": f"<code>{escape(command)}</code>"} if command else {}
 
 
 def _comparison(study: StoredStudy) -> str:
@@ -157,19 +93,10 @@ def _tuned(study: StoredStudy) -> str:
 
 
 def _also(study: StoredStudy) -> str:
-    rows = []
-    for summary in study.comparisons.arms:
-        found = [study.values(summary.arm, outcome.name) for outcome in study.also]
-        cells = (
-            f"{o.text(fmean(values))} ± {o.text(stdev(values))}" if len(values) > 1 else ""
-            for o, values in zip(study.also, found, strict=True)
-        )
-        rows.append((escape(summary.arm), *cells))
-    names = tuple(outcome.heading for outcome in study.also)
-    return table(
-        "Mean and standard deviation over the confirmation runs; not compared.", ("arm", *names),
-        rows, numbers=frozenset(range(1, len(names) + 1)),
-    )  # fmt: skip
+    head, rows = also_rows(study)
+    cells = [tuple(escape(cell) for cell in row) for row in rows]
+    caption = "Mean and standard deviation over the confirmation runs; not compared."
+    return table(caption, head, cells, numbers=frozenset(range(1, len(head))))
 
 
 def _diagnostics(study: StoredStudy) -> str:
@@ -203,16 +130,6 @@ def _cost(study: StoredStudy) -> str:
     head = ("stage", "trials", "pruned", "trainings", "saved by pruning", "diverged", "time")
     caption = "Trainings and their time, summed over all processes that trained."
     return table(caption, head, rows, numbers=frozenset(range(1, 7)), classes=classes)
-
-
-def duration(seconds: float) -> str:
-    """A time for people: "42 s", "7 min 03 s", "2 h 05 min"."""
-    if seconds < 60:
-        return f"{seconds:.0f} s" if seconds >= 10 else f"{seconds:.1f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    if minutes < 60:
-        return f"{minutes} min {rest:02d} s"
-    return f"{minutes // 60} h {minutes % 60:02d} min"
 
 
 def _files(drawings: tuple[Drawing, ...]) -> str:

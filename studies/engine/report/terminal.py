@@ -19,7 +19,13 @@ _COLOURS = {"better": "32", "worse": "31", "equivalent": "36", "undecided": "33"
 _NARROWEST = 24
 
 
-def verdict_text(comparisons: Comparisons, sentence: str, stream: TextIO | None = None) -> str:
+def verdict_text(
+    comparisons: Comparisons,
+    sentence: str,
+    stream: TextIO | None = None,
+    *,
+    finding: Mapping[str, str] | None = None,
+) -> str:
     """Table and plain sentence for a stream.
 
     A terminal narrower than the table gets it folded, arm below arm, and the sentence is broken at
@@ -30,16 +36,23 @@ def verdict_text(comparisons: Comparisons, sentence: str, stream: TextIO | None 
         comparisons: what the study found.
         sentence: the study's answer.
         stream: where it will be printed; None is standard output.
+        finding: "verdict" and "reason" on the claim under test, if the study judges it.
     """
     stream = sys.stdout if stream is None else stream
+    sentences = [sentence, *([finding_text(finding)] if finding else [])]
     if not stream.isatty():
-        return f"{comparison_table(comparisons)}\n\n{sentence}"
+        return "\n\n".join([comparison_table(comparisons), *sentences])
     width = shutil.get_terminal_size().columns
     coloured = has_colour(os.environ)
-    return (
-        f"{table_for_width(comparisons, width, coloured=coloured)}\n\n"
-        f"{textwrap.fill(sentence, max(width, _NARROWEST), break_on_hyphens=False)}"
+    told = (
+        textwrap.fill(text, max(width, _NARROWEST), break_on_hyphens=False) for text in sentences
     )
+    return "\n\n".join([table_for_width(comparisons, width, coloured=coloured), *told])
+
+
+def finding_text(finding: Mapping[str, str]) -> str:
+    """What a study says of its claim."""
+    return f"The claim under test: {finding['verdict']}. {finding['reason']}"
 
 
 def has_colour(environment: Mapping[str, str]) -> bool:

@@ -1,12 +1,20 @@
 """Maps of the surrogates of binary networks: closed forms, tables, and simulated layers."""
 
 import math
+import pickle
 
 import pytest
 import torch
 from torch import Tensor
 
-from initializers.theory import binary_surrogate, logistic, lrt_surrogate, mean_field
+from initializers.theory import (
+    Activation,
+    activation,
+    binary_surrogate,
+    logistic,
+    lrt_surrogate,
+    mean_field,
+)
 from initializers.theory.maps import Maps
 
 DEPTHS = {0.1: 0.43, 0.5: 1.44, 0.9: 9.5, 0.99: 99.5, 0.999: 999.5}
@@ -38,6 +46,24 @@ def test_chi_at_the_fixed_point() -> None:
     assert maps.chi(q) == pytest.approx(slope, rel=1e-5)
 
 
+@pytest.mark.parametrize(
+    ("phi", "m", "b"),
+    [
+        (logistic(), 0.9, 0.1),
+        ("sign", 0.8, 0.2),
+        (logistic(1.5), 0.9, 0.0),
+        (logistic(2), 0.5, 0.3),
+    ],
+)
+def test_chi_is_the_slope_of_the_correlation_map(phi: Activation | str, m: float, b: float) -> None:
+    maps = binary_surrogate(phi, m, b)
+    q = maps.fixed_variance()
+    assert maps.variance(q) == pytest.approx(q, rel=1e-12)
+    assert maps.correlation(1.0, q) == pytest.approx(1.0, abs=1e-12)
+    slope = (1.0 - maps.correlation(1.0 - 1e-5, q)) / 1e-5
+    assert maps.chi(q) == pytest.approx(slope, rel=1e-3)
+
+
 def test_slope_of_the_variance_map() -> None:
     maps = binary_surrogate("sign", 0.8, 0.4)
     for q in (0.2, 3.0):
@@ -66,6 +92,23 @@ def test_depth_scales_of_unit_slope() -> None:
     assert binary_surrogate(logistic(), 1.0).correlation_depth() == math.inf
     biased = [binary_surrogate(logistic(), m, 1e-3).correlation_depth() for m in (0.99, 1.0)]
     assert biased == pytest.approx([27.7, 33.3], abs=0.06)
+
+
+def test_neurons_of_unit_slope_are_critical_at_one_point_alone() -> None:
+    assert binary_surrogate(logistic(), 1.0).chi(0.0) == pytest.approx(1.0, abs=1e-11)
+    chis = []
+    for m in (0.5, 0.9, 0.99, 1.0):
+        for b in (0.0, 1e-3, 0.1, 1.0):
+            if (m, b) != (1.0, 0.0):
+                maps = binary_surrogate(logistic(), m, b)
+                chis.append(maps.chi(maps.fixed_variance()))
+    assert max(chis) < 0.991
+
+
+def test_neurons_can_be_pickled() -> None:
+    u = torch.linspace(-2, 2, 9)
+    for neuron in (logistic(1.5), activation("sign")):
+        assert torch.equal(pickle.loads(pickle.dumps(neuron))(u), neuron(u))
 
 
 def test_slope_moves_the_critical_point() -> None:

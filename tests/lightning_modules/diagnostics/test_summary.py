@@ -18,6 +18,8 @@ def test_slopes_spread_and_ends():
         Row("a.weight", "parameter", 0, "gradient_ratio", 1.0),
         Row("b.weight", "parameter", 1, "gradient_ratio", math.e**2),
         Row("b.bias", "parameter", 2, "gradient_ratio", 99.0),
+        Row("a.weight", "parameter", 0, "strength_ratio", 1.25),
+        Row("b.weight", "parameter", 1, "strength_ratio", 0.25),
         Row("x", "activation", 1, "dead_units", 0.5),
         Row("y", "activation", 2, "dead_units", 0.0),
         Row("", "network", 0, "loss", math.inf),
@@ -31,6 +33,7 @@ def test_slopes_spread_and_ends():
         "gradient_spread": pytest.approx(1.0),
         "largest_kurtosis": 4.0,
         "dead_units": 0.25,
+        "strength_ratio": 0.75,
     }
 
 

@@ -8,9 +8,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from initializers import BetaMeans, HeNormal, TwoPointMeans, get_initializer
+from initializers.theory import activation, binary_surrogate, lrt_surrogate
 from lightning_modules import build_network
 from lightning_modules.methods import BinarySurrogate
-from lightning_modules.methods import critical_means as theory
 from lightning_modules.methods.binary_layers import BinaryLayer, Neurons, View
 from lightning_modules.methods.binary_surrogate import AppliedBinary
 from lightning_modules.methods.sampling import Sampler
@@ -48,16 +48,14 @@ def test_a_wide_deterministic_surrogate_follows_the_maps() -> None:
     other = draw(width, seed=2)
     other -= (other @ first) / width * first
     second = 0.6 * first + 0.8 * functional.normalize(other, dim=0) * math.sqrt(width)
+    maps = binary_surrogate("sign", m2, b2)
     q, c = 10.0, (m2 * 0.6 + b2) / (m2 + b2)  # known inputs of unit second moment
     for u in activity(net, applied, torch.stack([first, second]))[:-1]:
         measured = u.square().mean(1)
         assert measured.mean().item() == pytest.approx(q, rel=0.1)
         cosine = (u[0] * u[1]).mean() / measured.prod().sqrt()
         assert cosine.item() == pytest.approx(c, abs=0.03)
-        q, c = (
-            theory.variance_map(q, theory.Sign(), m2, b2),
-            theory.correlation_map(c, q, theory.Sign(), m2, b2),
-        )
+        q, c = maps.variance(q), maps.correlation(c, q)
 
 
 def test_second_moments_of_lrt_do_not_depend_on_the_means() -> None:
@@ -73,7 +71,7 @@ def test_second_moments_of_lrt_do_not_depend_on_the_means() -> None:
             assert layer.bias is not None
             q += layer.bias.square().mean().item()  # as drawn: 1000 draws are 4 % off
             assert h.square().mean().item() == pytest.approx(q, rel=0.03)
-            q = theory.lrt_variance_map(q, torch.tanh)
+            q = lrt_surrogate("tanh", m2).variance(q)
 
 
 def test_the_mean_of_sampled_sign_neurons_is_phi() -> None:
@@ -85,9 +83,9 @@ def test_the_mean_of_sampled_sign_neurons_is_phi() -> None:
     view = View("sampled")
     for seed in range(samples):
         sampled = BinaryLayer(layer, 400, "first", "w", Sampler("", seed), view).eval()
-        total += Neurons(theory.Sign(), view).eval()(sampled(x))[0].detach()
+        total += Neurons(activation("sign"), view).eval()(sampled(x))[0].detach()
     surrogate = BinaryLayer(layer, 400, "first", "w", Sampler("", 0), View()).eval()
-    expected = theory.Sign().phi(surrogate(x))[0].detach()
+    expected = activation("sign")(surrogate(x))[0].detach()
     difference = total / samples - expected
     assert difference.abs().max() < 4 / math.sqrt(samples)
     # 4 standard errors of the root mean square; a variance of 1 per sample bounds them.

@@ -16,6 +16,7 @@ from lightning_modules.methods import (
     Applied,
     BinarySurrogate,
     Connectivity,
+    Restart,
     SignedSupermask,
     Supermask,
     TrainingMethod,
@@ -42,6 +43,7 @@ class Own(Supermask):
         "signed_supermask:variance=3,threshold=0",
         "binary_surrogate:surrogate=lrt,evaluate=sampled",
         "binary_surrogate:neuron=sign",
+        "restart:criterion=random,density=0.5,weights=trained",
         f"{__name__}:Own:extra=4",
     ],
 )
@@ -52,6 +54,13 @@ def test_a_method_is_a_value(spec: str) -> None:
     assert hash(get_method(plain)) == hash(method)
     assert eval(repr(method)) == method
     assert pickle.loads(pickle.dumps(method)) == copy.deepcopy(method) == method
+
+
+def test_a_restart_is_named_after_what_survives() -> None:
+    assert get_method("restart:density=0.1,ones=signed_constant") == Restart(
+        density=0.1, ones="signed_constant"
+    )
+    assert Restart(last_density=0.5).to_dict() == {"name": "restart", "last_density": 0.5}
 
 
 def test_names_stand_for_the_modes_of_the_paper() -> None:

@@ -125,7 +125,7 @@ def test_all_activations_are_listed_above() -> None:
         (
             "mlp:hidden=300-0",
             "hidden='300-0' is not a list of layer widths: give whole numbers >= 1 joined by "
-            "hyphens, such as 300-100.",
+            "hyphens, such as 300-100 or 300-64x3-10.",
         ),
         (
             "mlp:hidden=5,activation=rellu",
@@ -140,7 +140,17 @@ def test_what_cannot_be_built_is_one_sentence(spec: str, message: str) -> None:
     assert str(caught.value) == message
 
 
-@pytest.mark.parametrize("bad", ["", "a-b", "3--4", "-3", 0, -1, 2.5, True, [3, "4"], None])
+@pytest.mark.parametrize(
+    "bad", ["", "a-b", "3--4", "-3", 0, -1, 2.5, True, [3, "4"], None, "64x", "64x0", "x3"]
+)
 def test_widths_that_are_none(bad: object) -> None:
     with pytest.raises(ValueError, match="is not a list of layer widths"):
         parse_widths(bad, "hidden")  # type: ignore[arg-type]
+
+
+def test_repeated_widths_are_written_out() -> None:
+    assert parse_widths("300-64x3-10", "hidden") == (300, 64, 64, 64, 10)
+    network = build_network("mlp:hidden=64x199", input_shape=(1, 28, 28), num_classes=10)
+    weights = [p for name, p in network.named_parameters() if name.endswith("weight")]
+    assert len(weights) == 200
+    assert sum(p.numel() for p in weights) == 784 * 64 + 198 * 64 * 64 + 64 * 10

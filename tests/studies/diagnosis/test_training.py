@@ -10,7 +10,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from initializers import get_initializer
 from lightning_modules import build_network
-from lightning_modules.diagnostics import measure_signals, summarise
+from lightning_modules.diagnostics import measure_signals, measure_strengths, summarise
 from studies.engine import worker
 from studies.engine.data import load_data
 from studies.engine.diagnosis.batches import first_examples
@@ -45,7 +45,7 @@ def test_a_run_has_the_numbers_of_its_initialised_network():
     data = load_data(RECIPE, CPU)
     network = build_network(RECIPE.network, input_shape=data.input_shape, num_classes=10)
     get_initializer("ternary:density=0.5")(network, seed=3)
-    wanted = measure_signals(network, [first_examples(data, 64)])
+    wanted = measure_signals(network, [first_examples(data, 64)]) + measure_strengths(network)
     assert result.diagnostics["summary"] == summarise(wanted)
     for row in wanted.rows:
         found = table(result)[row.layer, row.statistic, 0]

@@ -1,4 +1,4 @@
-"""Finished studies as folders: real runs, read from the repository's own results."""
+"""Finished studies as folders: 136 real runs on Fashion-MNIST, kept beside this file."""
 
 import csv
 import dataclasses
@@ -16,7 +16,7 @@ from studies.report import report
 from studies.ternary_sparsity import STUDY
 
 StudyMaker = Callable[..., Path]
-RUNS = Path(__file__).parents[3] / "docs" / "results" / "ternary_sparsity-fashion_mnist.csv"
+RUNS = Path(__file__).with_name("fashion_mnist.csv")
 
 
 def write_study(folder: Path, data: str = "fashion_mnist", *, lift: float = 0.0) -> Path:

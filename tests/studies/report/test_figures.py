@@ -1,5 +1,6 @@
 """The figures: what they draw, and files that a paper can take."""
 
+import dataclasses
 import re
 import struct
 import xml.etree.ElementTree as ElementTree
@@ -12,6 +13,7 @@ from scipy.stats import t as student
 
 from initializers import Ternary
 from studies.engine.report.figures import Drawing, draw_study, inline_svg, save
+from studies.engine.report.figures.course import draw_course
 from studies.engine.report.figures.curves import mean_and_half
 from studies.engine.report.figures.diagnostics import draw_diagnostics, rank_correlation
 from studies.engine.report.figures.search import unscaled_scale
@@ -187,3 +189,29 @@ def test_diagnostics_are_drawn_where_they_were_measured(study: StoredStudy) -> N
         drawing = draw_diagnostics(dataclasses.replace(study, rows=rows))
     assert drawing is not None
     assert drawing.alt == "gradient norm: rank correlation +1.00."
+
+
+def test_a_study_with_an_axis_draws_its_outcome_over_it(study: StoredStudy) -> None:
+    assert draw_course(study) is None
+    at = {"Glorot": "2", "He": "2", "torch default": "50", "unscaled ternary, He twin": "50"}
+    family = {"Glorot": "A", "torch default": "A", "He": "B", "unscaled ternary, He twin": "B"}
+    rows = tuple(
+        {**row, "at.depth": at.get(row["arm"], ""), "family": family.get(row["arm"], "")}
+        for row in study.rows
+    )
+    with house_style():
+        drawing = draw_course(dataclasses.replace(study, rows=rows))
+    assert drawing is not None
+    axes = drawing.figure.axes[0]
+    lines = {line.get_label(): line for line in axes.lines if len(line.get_xdata()) == 2}
+    assert set(lines) >= {"A", "B"}
+    for name, (low, high) in {
+        "A": ("Glorot", "torch default"), "B": ("He", "unscaled ternary, He twin"),
+    }.items():  # fmt: skip
+        means = [100 * study.comparisons.arm(arm).mean for arm in (low, high)]
+        assert list(lines[name].get_ydata()) == pytest.approx(means)
+    assert axes.get_xscale() == "log"
+    assert axes.get_xlabel() == "depth"
+    # Ten seeds at each of two places of each of two families.
+    points = [line for line in axes.lines if line.get_marker() in ("o", "^")]
+    assert sum(len(line.get_xdata()) for line in points) == 40

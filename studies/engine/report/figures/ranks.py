@@ -12,7 +12,7 @@ def draw_ranks(ranking: Ranking) -> Drawing:
     """A critical-difference diagram with a row per arm, so that long names stay readable."""
     count = len(ranking.arms)
     groups = ranking.cliques()
-    figure = new_figure(0.85 + 0.27 * count)
+    figure = new_figure(0.85 + (0.27 if count <= 12 else 0.18) * count)
     axes = figure.add_subplot()
     for row, rank in enumerate(ranking.ranks):
         axes.plot([1, rank], [row, row], color=SOFT, linewidth=0.6)
@@ -36,7 +36,8 @@ def draw_ranks(ranking: Ranking) -> Drawing:
     axes.set_yticks(range(count), [wrapped(arm) for arm in ranking.arms], linespacing=0.9)
     axes.set_ylim(count - 0.5, -1.75)
     axes.set_xlim(0.9, max(right, end) + 0.1)
-    axes.set_xticks(range(1, count + 1))
+    every = -(-count // 10)  # at most ten numbers side by side
+    axes.set_xticks([1, *range(max(2, every), count + 1, every)])
     axes.grid(axis="y", visible=False)
     axes.set_xlabel(f"average rank over {ranking.studies} studies (1 is best)")
     together = (
