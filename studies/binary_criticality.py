@@ -116,6 +116,7 @@ STUDY = Study(
         "learning rate that was chosen on another seed; the families that the theory "
         "gives up before 10 layers are not tried at 100."
     ),
+    duration="4 min quick, 8 min full",
 )  # fmt: skip
 
 if __name__ == "__main__":

@@ -103,6 +103,7 @@ STUDY = Study(
         "64 units, 10,000 examples and 300 steps of SGD at one learning rate; the paper's own "
         "numbers could not be read"
     ),
+    duration="2 min quick",
 )  # fmt: skip
 
 if __name__ == "__main__":

@@ -88,6 +88,7 @@ STUDY = Study(
         "Complete MNIST, but 2 epochs of batches of 60 instead of 20 of 25; Conv2 to Conv6 and "
         "ResNet-20 on CIFAR-10 are left out: they are too slow for two cores."
     ),
+    duration="1 min quick, 5 min full",
 )  # fmt: skip
 
 if __name__ == "__main__":

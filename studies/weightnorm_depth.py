@@ -106,6 +106,7 @@ STUDY = Study(
     quick={"train_limit": 2000, "epochs": 2, "seeds": 2},
     judge=judge,
     reduced="64 units, 10,000 examples and 500 steps at one learning rate, without a search",
+    duration="2 min quick, 8 min full",
 )  # fmt: skip
 
 if __name__ == "__main__":
