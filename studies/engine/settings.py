@@ -12,6 +12,7 @@ from typing import Any
 import yaml
 
 from studies.engine.cli import parse
+from studies.engine.errors import UserError
 from studies.engine.options import StudyOptions
 from studies.engine.study import Study
 
@@ -75,9 +76,16 @@ def folder_name(options: StudyOptions) -> str:
 
 
 def _places(study: Study, asked: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    if not study.places or asked.get("network"):
+    if not study.places:
         return []
     wanted = asked.get("data") or ALL
+    if asked.get("network"):
+        if wanted == ALL:
+            raise UserError(
+                f"--network {asked['network']} needs --data too: this study has several data sets, "
+                f"{', '.join(dict.fromkeys(str(place['data']) for place in study.places))}."
+            )
+        return []
     return [place for place in study.places if wanted in (ALL, place["data"])]
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from studies.engine.cli import command_line
+from studies.engine.errors import UserError
 from studies.engine.run import Arm
 from studies.engine.settings import settings_for, sittings
 from studies.engine.study import Study
@@ -79,6 +80,11 @@ def test_data_and_quick_may_stand_in_a_file(tmp_path: Path) -> None:
     (sitting,) = sittings(ONE, ["--config", str(file)])
     options = sitting.options
     assert (options.data, options.seeds, options.lr, options.quick) == ("digits", 3, 0.02, True)
+
+
+def test_a_network_for_all_places_is_a_mistake() -> None:
+    with pytest.raises(UserError, match="--network conv4 needs --data too.*mnist, digits"):
+        sittings(TWO, ["--network", "conv4"])
 
 
 def test_places_and_all_belong_together() -> None:
