@@ -83,7 +83,7 @@ def test_data_and_quick_may_stand_in_a_file(tmp_path: Path) -> None:
 
 
 def test_a_network_for_all_places_is_a_mistake() -> None:
-    with pytest.raises(UserError, match="--network conv4 needs --data too.*mnist, digits"):
+    with pytest.raises(UserError, match=r"--network conv4 needs --data too.*mnist, digits"):
         sittings(TWO, ["--network", "conv4"])
 
 

@@ -11,7 +11,7 @@ from studies.engine.train import open_pool
 
 @pytest.mark.skipif(not hasattr(signal, "sigwaitinfo"), reason="cannot tell who sent a signal")
 def test_a_worker_ends_when_its_own_process_says_so() -> None:
-    with pytest.raises(KeyboardInterrupt), open_pool(1) as pool:
+    with pytest.raises(KeyboardInterrupt), open_pool(1) as pool:  # noqa: PT012
         worker = pool.submit(os.getpid).result()
         subprocess.run(["kill", "-TERM", str(worker), str(pool.submit(os.getppid).result())])
         assert pool.submit(os.getpid).result() == worker
