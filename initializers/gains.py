@@ -32,6 +32,7 @@ SECOND_MOMENTS: dict[str, float] = {
 _TORCH_GAINS = {"tanh": 5.0 / 3.0, "sigmoid": 1.0, "selu": 0.75}
 
 GAIN_NAMES: tuple[str, ...] = tuple(SECOND_MOMENTS)
+"""The nonlinearities whose gain `gain_value` knows by name."""
 CONVENTIONS: tuple[str, ...] = ("torch", "moment")
 
 

@@ -14,9 +14,11 @@ from torch.optim import SGD, Adadelta, Adam, AdamW, Optimizer, RMSprop
 from torch.optim.lr_scheduler import LambdaLR
 
 OPTIMIZERS = ("sgd", "adam", "adamw", "rmsprop", "adadelta")
+"""The values of `Optimization.optimizer`."""
 FUSED = ("sgd", "adam", "adamw")
 """Optimisers whose step PyTorch has as one kernel."""
 SCHEDULES = ("constant", "cosine", "steps")
+"""The values of `Optimization.schedule`."""
 
 
 @dataclasses.dataclass(frozen=True)

@@ -2,47 +2,27 @@
 
 from __future__ import annotations
 
-import copy
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
-from itertools import pairwise
 from typing import Any, cast
 
-import lightning.pytorch as pl
 import torch
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import LambdaLR
 
-from initializers import Initializer, InitRecord
 from lightning_modules.averaging import average_gradients_, take_over
-from lightning_modules.classifier import Classifier, Spec
-from lightning_modules.first_batch import first_batch
-from lightning_modules.networks import build_network
+from lightning_modules.initialized import Spec
 from lightning_modules.optimization import Optimization
-from lightning_modules.stacking import STACKS, StackedOptimizer, clip_each_
+from lightning_modules.stacking import StackedOptimizer, clip_each_
 from lightning_modules.stacking.batches import StackedBatches
 from lightning_modules.stacking.block import Block, StackSums
+from lightning_modules.stacking.members import Member as Member
+from lightning_modules.stacking.members import MembersModule, for_all
 from lightning_modules.whole_epoch import Batch
 
 
-@dataclass(frozen=True)
-class Member:
-    """One network of a stack.
-
-    Args:
-        initializer: sets its weights.
-        seed: seed of the weights, and of the batches it is trained on.
-        lr: its learning rate; None takes that of the optimisation.
-    """
-
-    initializer: Initializer
-    seed: int = 0
-    lr: float | None = None
-
-
-class StackedClassifier(pl.LightningModule):
+class StackedClassifier(MembersModule):
     """Trains several networks at once, each as `Classifier` would train it alone.
 
     The members share architecture, data and optimisation, and differ in initialiser, seed and
@@ -92,165 +72,19 @@ class StackedClassifier(pl.LightningModule):
         channels_last: bool = False,
         fused: bool = True,
     ) -> None:
-        super().__init__()
-        if not members:
-            raise ValueError("StackedClassifier: give at least one member.")
-        for member in members:
-            if member.initializer.sets_rates():
-                raise ValueError(
-                    f"StackedClassifier: {member.initializer} comes with learning rates for single "
-                    "parameters, which a stack does not have; train it alone."
-                )
+        super().__init__(
+            network,
+            members,
+            optimization,
+            input_shape=input_shape,
+            num_classes=num_classes,
+            form=form,
+            block=block,
+            channels_last=channels_last,
+        )
         self.automatic_optimization = False
         self._fused = fused
-        self.members = tuple(members)
-        self.optimization = optimization or Optimization()
-        self.histories: list[list[dict[str, float]]] = [[] for _ in members]
         self.tested: list[dict[str, float]] = [{} for _ in members]
-        self.diverged = [False for _ in members]
-        self.records: list[InitRecord | None] = []
-        self._leaving: set[int] = set()
-        self._spec = network
-        self._data: dict[str, Any] = {
-            "input_shape": tuple(input_shape),
-            "num_classes": num_classes,
-        }
-        # In a list, so that it is no part of this module: every member is initialised in it.
-        self._pattern = [build_network(network, **self._data)]
-        count = -(-len(self.members) // (block or len(self.members)))
-        edges = [len(self.members) * part // count for part in range(count + 1)]
-        self.blocks = nn.ModuleList(
-            Block(
-                STACKS[form](self._pattern[0], stop - start),
-                range(start, stop),
-                self.optimization,
-                channels_last,
-            )
-            for start, stop in pairwise(edges)
-        )
-
-    # Members
-
-    @property
-    def active(self) -> list[int]:
-        """Positions of the members that are still in the stack."""
-        return [position for block in self._blocks() for position in block.positions]
-
-    def initialize(self, batches: Mapping[int, Batch] | None = None) -> list[InitRecord | None]:
-        """Set every member's parameters by its initialiser; returns the records.
-
-        Args:
-            batches: by seed, inputs and labels for members whose initialiser needs data.
-        """
-        pattern = self._pattern[0].to(self._blocks()[0].stacked[0])
-        self.records = []
-        for block in self._blocks():
-            for row, position in enumerate(block.positions):
-                member = self.members[position]
-                data = (batches or {}).get(member.seed)
-                self.records.append(member.initializer(pattern, seed=member.seed, batch=data))
-                block.network.load_member(row, pattern)
-        return self.records
-
-    def classifier(self, position: int) -> Classifier:
-        """A member as a `Classifier` of its own, with its weights as they are now.
-
-        Args:
-            position: its place in `members`.
-
-        Raises:
-            ValueError: it has left the stack.
-        """
-        block = self._block_of(position)
-        member = self.members[position]
-        rule: dict[str, Any] = self.optimization.to_dict() | {"lr": self._rate(position)}
-        network = copy.deepcopy(self._spec)
-        model = Classifier(network, member.initializer, **rule, seed=member.seed, **self._data)
-        if "data" in member.initializer.requirements():
-            model.adopt(self.records[position])
-        else:
-            model.initialize()
-        assert model.network is not None
-        model.network.to(block.stacked[0])
-        block.network.store_member(block.positions.index(position), model.network)
-        model.history = list(self.histories[position])
-        model.diverged = self.diverged[position]
-        return model
-
-    def member_network(self, position: int) -> nn.Module:
-        """A member's weights as they are now, in a network that is used again for the next one.
-
-        Args:
-            position: its place in `members`.
-
-        Raises:
-            ValueError: it has left the stack.
-        """
-        block = self._block_of(position)
-        pattern = self._pattern[0].to(block.stacked[0])
-        block.network.store_member(block.positions.index(position), pattern)
-        return pattern
-
-    def _block_of(self, position: int) -> Block:
-        for block in self._blocks():
-            if position in block.positions:
-                return block
-        raise ValueError(f"Member {position} has left the stack; {self.active} are in it.")
-
-    def leave(self, positions: Iterable[int]) -> None:
-        """Take members out of the stack at the end of the epoch; their histories stay.
-
-        For callbacks, at any time. When none is left, training stops.
-
-        Args:
-            positions: places in `members`.
-        """
-        self._leaving.update(positions)
-
-    def _let_go(self) -> None:
-        gone, self._leaving = self._leaving, set()
-        if not gone:
-            return
-        for block, optimizer in zip(self._blocks(), self._optimizers(), strict=True):
-            rows = [row for row, position in enumerate(block.positions) if position not in gone]
-            if len(rows) < len(block.positions):
-                block.keep(rows)
-                optimizer.optimizer.keep(rows)
-        if not self.active:
-            self.trainer.should_stop = True
-
-    def _rate(self, position: int) -> float:
-        rate = self.members[position].lr
-        return self.optimization.lr if rate is None else rate
-
-    def _blocks(self) -> list[Block]:
-        return cast("list[Block]", list(self.blocks))
-
-    def _optimizers(self) -> list[Any]:
-        optimizers: Any = self.optimizers()
-        return optimizers if isinstance(optimizers, list) else [optimizers]
-
-    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Keep with the weights who is in the stack and what was measured."""
-        checkpoint["stack"] = {
-            "blocks": [block.positions for block in self._blocks()],
-            "histories": self.histories,
-            "diverged": self.diverged,
-        }
-
-    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Take out the members that had left, before the weights of the others arrive."""
-        saved = checkpoint["stack"]
-        for block, positions in zip(self._blocks(), saved["blocks"], strict=True):
-            block.keep([block.positions.index(position) for position in positions])
-        self.histories = [list(history) for history in saved["histories"]]
-        self.diverged = list(saved["diverged"])
-        self.records = self.records or [None] * len(self.members)
-
-    def setup(self, stage: str) -> None:
-        """Initialise the members for a test without training; else the optimiser's hook does."""
-        if stage != "fit" and not self.records:
-            self.initialize()
 
     # Training
 
@@ -258,12 +92,11 @@ class StackedClassifier(pl.LightningModule):
         """Initialise the members, unless they came from a checkpoint; then give the optimisers,
         one per block.
         """
-        if not self.records:
-            self.initialize(self._first_batches())
+        self.initialize_once()
         optimizers = [
             StackedOptimizer(
                 block.stacked,
-                [self._rate(position) for position in block.positions],
+                [self.rate(position) for position in block.positions],
                 self.optimization,
                 fused=self._fused,
             )
@@ -278,16 +111,6 @@ class StackedClassifier(pl.LightningModule):
             return self.optimization.factor(step, steps, steps * epochs)
 
         return optimizers, [LambdaLR(optimizer, factor) for optimizer in optimizers]
-
-    def _first_batches(self) -> dict[int, Batch]:
-        """By seed, the first training batch of the members whose initialiser needs data."""
-        needy = [each for each in self.members if "data" in each.initializer.requirements()]
-        if not needy:
-            return {}
-        self.trainer.fit_loop.setup_data()  # else there are no loaders yet
-        loaders = cast(StackedBatches, self.trainer.train_dataloader).loaders
-        world = self.trainer.world_size
-        return {seed: first_batch(loaders[seed], world) for seed in {m.seed: 0 for m in needy}}
 
     def _epochs(self) -> int:
         epochs = self.trainer.max_epochs
@@ -305,11 +128,6 @@ class StackedClassifier(pl.LightningModule):
             return batch
         return super().transfer_batch_to_device(batch, device, idx)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Logits (members, n, num_classes) of one batch (n, *input_shape) that all members see."""
-        blocks = [block for block in self._blocks() if block.positions]
-        return torch.cat([block(_for_all(block, x)) for block in blocks])
-
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
         """Take over the averaging of gradients: all steps of an epoch are one call to DDP."""
         take_over(self.trainer.strategy.model)
@@ -322,7 +140,7 @@ class StackedClassifier(pl.LightningModule):
 
     def on_train_epoch_start(self) -> None:
         """Start the epoch's sums: tensors on the device until the epoch ends."""
-        self._let_go()
+        self.let_go()
         smoothing = self.optimization.label_smoothing
         self._train = [StackSums(smoothing) for _ in self.blocks]
         self._measured = [StackSums() for _ in self.blocks]
@@ -368,7 +186,7 @@ class StackedClassifier(pl.LightningModule):
         moved = {seed: (x.to(like), y.to(like.device)) for seed, (x, y) in batch.items()}
         if len(moved) == 1:
             ((x, y),) = moved.values()
-            return _for_all(block, x), _for_all(block, y)
+            return for_all(block, x), for_all(block, y)
         own = [moved[self.members[position].seed] for position in block.positions]
         return torch.stack([x for x, _ in own]), torch.stack([y for _, y in own])
 
@@ -385,7 +203,7 @@ class StackedClassifier(pl.LightningModule):
                     self.diverged[position] = True
                     gone.append(position)
         self.leave(gone)
-        self._let_go()
+        self.let_go()
 
     # Evaluation
 
@@ -420,10 +238,5 @@ class StackedClassifier(pl.LightningModule):
     def _evaluate(self, batch: Batch) -> None:
         for block, sums in zip(self._blocks(), self._sums, strict=True):
             if block.positions:
-                x, y = (_for_all(block, part) for part in batch)
+                x, y = (for_all(block, part) for part in batch)
                 sums.add(block(x), y)
-
-
-def _for_all(block: Block, x: Tensor) -> Tensor:
-    """The same batch for all members: a view (members, *x.shape)."""
-    return x.expand(len(block.positions), *x.shape)

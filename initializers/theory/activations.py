@@ -76,6 +76,7 @@ _NAMED: dict[str, Callable[[], Activation]] = {
     "sign": lambda: Activation("sign", _mean_sign),
 }
 ACTIVATION_NAMES: tuple[str, ...] = tuple(_NAMED)
+"""What `activation` knows by name."""
 
 
 def activation(value: str | nn.Module | Activation) -> Activation:

@@ -39,7 +39,8 @@ from initializers.theory.moments import (
     second_moment_slope,
 )
 
-TRAINABLE_DEPTH = 6.0  # depth scales that can be trained through, as a rule
+TRAINABLE_DEPTH = 6.0
+"""Depth scales that can be trained through, as a rule (Schoenholz et al. 2017)."""
 
 
 @dataclass(frozen=True)

@@ -42,6 +42,7 @@ QUANTITIES: tuple[str, ...] = (
     "second_moment_spread",
     "empty_rows",
 )
+"""What `predict` says of a layer."""
 
 
 _LINEAR = activation("linear")

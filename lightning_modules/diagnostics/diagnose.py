@@ -17,6 +17,7 @@ from lightning_modules.diagnostics.rows import Diagnosis, Gap
 from lightning_modules.diagnostics.weights import measure_strengths, measure_weights
 
 Tier = Literal["cheap", "full"]
+"""How much is measured: what one pass gives, or everything."""
 
 
 def diagnose(

@@ -158,7 +158,7 @@ SMALL: dict[str, Any] = {"epochs": 2, "limit": 60, "batch": 20}
         (LENET, "layers", {}),
         (LENET, "vmap", {}),
         ("conv2", "layers", SMALL),
-        ("resnet20", "layers", SMALL),
+        ("resnet:depth=8", "layers", SMALL),
     ],
 )
 def test_a_member_equals_the_run_alone(

@@ -1,5 +1,6 @@
 """A study so small that a test can conduct it from the shell."""
 
+import functools
 import os
 import subprocess
 import sys
@@ -7,6 +8,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+
+from studies.engine.tracking.sqlite_file import create_file
 
 ROOT = Path(__file__).parents[2]
 SMALL = [
@@ -32,15 +35,29 @@ def environment() -> dict[str, str]:
     return {**kept, "MLFLOW_DISABLE_TELEMETRY": "true", "PYTHONPATH": str(ROOT)}
 
 
+@pytest.fixture(scope="session")
+def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An empty MLflow store; its migrations take a second or two, a copy takes none."""
+    file = tmp_path_factory.mktemp("template") / "mlflow.db"
+    create_file(file, str(file.parent))
+    return file
+
+
 @pytest.fixture
-def shell(tmp_path: Path) -> Shell:
-    """Run `python -m MODULE ARGUMENTS` in an empty folder that has a tracking configuration."""
+def configured(tmp_path: Path) -> Path:
+    """An empty folder that has a tracking configuration."""
     (tmp_path / "mlflow.yaml").write_text("tracking_uri: sqlite:///mlflow.db\n")
+    return tmp_path
+
+
+@pytest.fixture
+def shell(configured: Path) -> Shell:
+    """Run `python -m MODULE ARGUMENTS` in that folder."""
 
     def run(module: str, *argv: str, **options: object) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
             [sys.executable, "-m", module, *argv],
-            cwd=tmp_path,
+            cwd=configured,
             env=environment(),
             capture_output=True,
             text=True,
@@ -49,3 +66,11 @@ def shell(tmp_path: Path) -> Shell:
         )
 
     return run
+
+
+@pytest.fixture
+def prepared(configured: Path) -> Shell:
+    """The same in a process that need not import anything; see `tests.studies.prepared`."""
+    from tests.studies.prepared import run_prepared  # which imports this file
+
+    return functools.partial(run_prepared, configured)

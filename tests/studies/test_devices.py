@@ -4,6 +4,7 @@ import csv
 import json
 import os
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -19,6 +20,7 @@ from studies.engine import tasks
 from studies.engine.forms import Form
 from studies.engine.run import Arm, Environment, Recipe, Run
 from tests.studies.conftest import environment
+from tests.studies.prepared import run_prepared
 
 STUDY = "studies.ternary_sparsity"
 SMALL = [
@@ -175,7 +177,10 @@ def team_of(launcher: subprocess.Popen[str]) -> dict[str, int]:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="looks for processes in /proc")
-def test_a_team_survives_and_every_run_is_recorded_once(start: Start, tmp_path: Path) -> None:
+def test_a_team_survives_and_every_run_is_recorded_once(
+    start: Start, tmp_path: Path, template: Path
+) -> None:
+    shutil.copy(template, tmp_path / "mlflow.db")
     begun = start("-m", STUDY, *SMALL, "--devices", "2")
     wait_for_results(begun, tmp_path, 4)
     team = team_of(begun)
@@ -193,10 +198,9 @@ def test_a_team_survives_and_every_run_is_recorded_once(start: Start, tmp_path: 
     assert "Traceback" not in errors
     kept = results(tmp_path)
 
-    alone = start("-m", STUDY, *SMALL)
-    _, errors = alone.communicate(timeout=120)
+    alone = run_prepared(tmp_path, STUDY, *SMALL)
     assert alone.returncode == 2
-    assert errors == (
+    assert alone.stderr == (
         "error: This study began with 2 device(s) per run and would continue with 1, where the "
         "last digits differ; use as many as before, or choose another --output.\n"
     )

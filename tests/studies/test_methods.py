@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -94,9 +95,10 @@ def test_a_method_that_does_not_fit_the_network_shows_before_training() -> None:
         inspect(recipe, CPU, [HE.initializer], [{"name": "binary_surrogate"}])
 
 
-def test_a_single_training_takes_a_method(shell: Shell, tmp_path: Path) -> None:
+def test_a_single_training_takes_a_method(prepared: Shell, tmp_path: Path, template: Path) -> None:
+    shutil.copy(template, tmp_path / "mlflow.db")
     argv = ["--method", "supermask:rescale=false", "--epochs", "1", "--train-limit", "200"]
-    done = shell("studies.train", *argv)
+    done = prepared("studies.train", *argv)
     assert done.returncode == 0, done.stderr
     assert "he_normal supermask:rescale=false on digits" in done.stdout
     client = MlflowClient(f"sqlite:///{tmp_path / 'mlflow.db'}")

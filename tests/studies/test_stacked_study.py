@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -32,8 +33,11 @@ def results(folder: Path) -> tuple[Rows, dict[str, Any]]:
     return table, json.loads((folder / "results.json").read_text())["facts"]["form"]
 
 
-def test_workers_and_size_of_the_stacks_change_no_digit(shell: Shell, tmp_path: Path) -> None:
+def test_workers_and_size_of_the_stacks_change_no_digit(
+    shell: Shell, tmp_path: Path, template: Path
+) -> None:
     """With tuned learning rates, so that members of a stack differ in theirs."""
+    shutil.copy(template, tmp_path / "mlflow.db")
     options = {
         "one": ["--workers", "1"],
         "pairs": ["--workers", "2", "--stack", "2"],
@@ -60,15 +64,15 @@ def test_workers_and_size_of_the_stacks_change_no_digit(shell: Shell, tmp_path: 
     assert len(list((tmp_path / "cache" / "ternary-studies" / "calibration").iterdir())) == 1
 
 
-def test_a_dry_run_tells_how_would_be_trained(shell: Shell, tmp_path: Path) -> None:
-    done = shell(STUDY, *SMALL, "--dry-run", "--stack", "1")
+def test_a_dry_run_tells_how_would_be_trained(prepared: Shell, tmp_path: Path) -> None:
+    done = prepared(STUDY, *SMALL, "--dry-run", "--stack", "1")
     assert done.returncode == 0, done.stderr
     assert "\ntrained  one by one, fused optimiser (--stack 1)\n" in done.stdout
     assert not (tmp_path / "outputs").exists()
 
 
-def test_a_stack_of_none_is_refused_in_one_sentence(shell: Shell) -> None:
-    done = shell(STUDY, *SMALL, "--stack", "0")
+def test_a_stack_of_none_is_refused_in_one_sentence(prepared: Shell) -> None:
+    done = prepared(STUDY, *SMALL, "--stack", "0")
     assert done.returncode == 2
     assert done.stderr == "error: --stack must be at least 1, got 0.\n"
     assert done.stdout == ""

@@ -1,9 +1,14 @@
-"""The whole path from the shell: search, confirm, compare, report, record, continue."""
+"""The whole path from the shell: search, confirm, compare, report, record, continue.
+
+The first start of a study and the one that is interrupted come from the shell; those that continue
+or are refused are prepared processes, which spare each the import of torch and Lightning.
+"""
 
 import csv
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -31,7 +36,9 @@ def stable(folder: Path) -> list[dict[str, str]]:
     return sorted(kept, key=lambda row: (row["stage"], row["arm"], row["trial"], row["seed"]))
 
 
-def test_a_study_answers_records_and_continues(shell: Shell, tmp_path: Path) -> None:
+def test_a_study_answers_records_and_continues(
+    shell: Shell, prepared: Shell, tmp_path: Path
+) -> None:
     first = shell(STUDY, *SMALL)
     assert first.returncode == 0, first.stderr
     # The table, the answer, where the results lie, the command for the UI.
@@ -61,7 +68,7 @@ def test_a_study_answers_records_and_continues(shell: Shell, tmp_path: Path) -> 
     _check_mlflow(tmp_path, confirm, results["answer"])
 
     started = time.monotonic()
-    again = shell(STUDY, *SMALL)
+    again = prepared(STUDY, *SMALL)
     assert time.monotonic() - started < 20
     assert again.returncode == 0
     assert "Nothing was left to train" in again.stdout
@@ -71,30 +78,30 @@ def test_a_study_answers_records_and_continues(shell: Shell, tmp_path: Path) -> 
         key=lambda row: (row["stage"], row["arm"], row["trial"], row["seed"]),
     )
 
-    more = shell(STUDY, *SMALL, "--seeds", "3")
+    more = prepared(STUDY, *SMALL, "--seeds", "3")
     assert more.returncode == 0, more.stderr
     assert f"{ARMS} trainings in" in more.stdout
     before = {row["key"] for row in confirm}
     assert before < {row["key"] for row in rows(tmp_path) if row["stage"] == "confirm"}
 
-    other = shell(STUDY, *SMALL, "--lr", "0.01")
+    other = prepared(STUDY, *SMALL, "--lr", "0.01")
     assert other.returncode == 2
     assert "lr was 0.001 and is now 0.01" in other.stderr
     assert "--fresh" in other.stderr
 
     network = ["--network", "mlp:hidden=20", "--output", str(OUTPUT)]
-    other = shell(STUDY, *SMALL, *network)
+    other = prepared(STUDY, *SMALL, *network)
     assert other.returncode == 2
     assert "network was lenet_300_100 and is now mlp:hidden=20" in other.stderr
 
     # A start over that cannot start costs nothing.
-    broken = shell(STUDY, *SMALL, "--fresh", "--lr", "-1")
+    broken = prepared(STUDY, *SMALL, "--fresh", "--lr", "-1")
     assert broken.returncode == 2
     assert "lr must be" in broken.stderr
-    again = shell(STUDY, *SMALL)
+    again = prepared(STUDY, *SMALL)
     assert "0 trainings in" in again.stdout or "Nothing was left to train" in again.stdout
 
-    fresh = shell(STUDY, *SMALL, "--fresh")
+    fresh = prepared(STUDY, *SMALL, "--fresh")
     assert fresh.returncode == 0, fresh.stderr
     # The same seeds give the same numbers, whatever ran before and in whatever process.
     assert _table(fresh.stdout) == _table(first.stdout)
@@ -136,8 +143,9 @@ def _check_mlflow(folder: Path, confirm: list[dict[str, str]], answer: str) -> N
 
 
 def test_interrupted_study_continues_to_the_undisturbed_result(
-    shell: Shell, tmp_path: Path
+    prepared: Shell, tmp_path: Path, template: Path
 ) -> None:
+    shutil.copy(template, tmp_path / "mlflow.db")
     argv = [*SMALL, "--epochs", "12", "--train-limit", "500"]
     process = subprocess.Popen(
         [sys.executable, "-m", STUDY, *argv, "--output", "stopped"],
@@ -164,17 +172,17 @@ def test_interrupted_study_continues_to_the_undisturbed_result(
     stored = journal.read_text().count('"result"')
     assert 3 <= stored < 22
 
-    resumed = shell(STUDY, *argv, "--output", "stopped")
+    resumed = prepared(STUDY, *argv, "--output", "stopped")
     assert resumed.returncode == 0, resumed.stderr
     trained = re.search(r"(\d+) trainings in", resumed.stdout)
     assert trained is not None
     assert int(trained[1]) == 22 - stored
-    undisturbed = shell(STUDY, *argv, "--output", "whole")
+    undisturbed = prepared(STUDY, *argv, "--output", "whole")
     assert _table(resumed.stdout) == _table(undisturbed.stdout)
 
 
-def test_dry_run_prints_the_plan_and_stores_nothing(shell: Shell, tmp_path: Path) -> None:
-    done = shell(STUDY, *SMALL, "--dry-run")
+def test_dry_run_prints_the_plan_and_stores_nothing(prepared: Shell, tmp_path: Path) -> None:
+    done = prepared(STUDY, *SMALL, "--dry-run")
     assert done.returncode == 0, done.stderr
     assert "At most 22 trainings (6 search, 16 confirmation)" in done.stdout
     assert "density in [0.00333, 1]" in done.stdout  # 1 over the largest fan_in, 300

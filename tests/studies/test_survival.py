@@ -1,8 +1,13 @@
-"""Real processes that are killed, and what the study says in the end."""
+"""Real processes that are killed, and what the study says in the end.
+
+Most of the many starts are prepared ones, which spare each the import of torch and Lightning. One
+start from the shell shares a study with one of these: it dies as a whole, and its results count.
+"""
 
 import csv
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -15,8 +20,10 @@ from mlflow import MlflowClient
 
 from studies.engine.storage import open_storage
 from tests.studies.conftest import SMALL, environment
+from tests.studies.prepared import Prepared, workers
 
 STUDY = "studies.ternary_sparsity"
+Study = subprocess.Popen[str] | Prepared
 KILLS = 20
 ARGV = [*SMALL[:-1], "1", "--epochs", "4", "--trials", "6", "--seeds", "4", "--quiet"]
 
@@ -33,21 +40,14 @@ def start(folder: Path, output: str, *more: str) -> subprocess.Popen[str]:
     )
 
 
+def prepared(folder: Path, output: str) -> Prepared:
+    return Prepared(STUDY, [*ARGV, "--output", output], folder)
+
+
 def rows(folder: Path) -> list[dict[str, str]]:
     """The table of all runs, without what the clock put into it."""
     with (folder / "runs.csv").open() as file:
         return [{k: v for k, v in row.items() if k != "seconds"} for row in csv.DictReader(file)]
-
-
-def children(pid: int) -> list[int]:
-    """The children of a process."""
-    tasks = Path(f"/proc/{pid}/task").iterdir()
-    return [int(child) for task in tasks for child in (task / "children").read_text().split()]
-
-
-def workers(pid: int) -> list[int]:
-    """The workers of a study's process: the children of the server that it forks them from."""
-    return [worker for child in children(pid) for worker in children(child)]
 
 
 def unfinished(folder: Path) -> list[str]:
@@ -61,16 +61,24 @@ def unfinished(folder: Path) -> list[str]:
     ]
 
 
+def equip(folder: Path, store: Path) -> None:
+    """Give a folder a tracking configuration and the empty store that it names."""
+    (folder / "mlflow.yaml").write_text("tracking_uri: sqlite:///mlflow.db\n")
+    shutil.copy(store, folder / "mlflow.db")
+
+
 @pytest.fixture(scope="module")
-def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> tuple[list[dict[str, str]], int]:
+def undisturbed(
+    tmp_path_factory: pytest.TempPathFactory, template: Path
+) -> tuple[list[dict[str, str]], int]:
     """The table of the study, and the length of its journal in lines."""
     folder = tmp_path_factory.mktemp("undisturbed")
-    (folder / "mlflow.yaml").write_text("tracking_uri: sqlite:///mlflow.db\n")
-    end(start(folder, "whole"))
+    equip(folder, template)
+    end(prepared(folder, "whole"))
     return rows(folder / "whole"), lines(folder / "whole")
 
 
-def end(process: subprocess.Popen[str]) -> str:
+def end(process: Study) -> str:
     """Wait for a study that must succeed; returns what it printed."""
     stdout, stderr = process.communicate(timeout=240)
     assert process.returncode == 0, stderr
@@ -84,7 +92,7 @@ def lines(folder: Path) -> int:
     return journal.read_bytes().count(b"\n") if journal.exists() else 0
 
 
-def wait_for(process: subprocess.Popen[str], folder: Path, target: int) -> bool:
+def wait_for(process: Study, folder: Path, target: int) -> bool:
     """Wait until a study has come so far; False if it has ended before."""
     deadline = time.monotonic() + 120
     while lines(folder) < target:
@@ -95,33 +103,42 @@ def wait_for(process: subprocess.Popen[str], folder: Path, target: int) -> bool:
     return True
 
 
+def wait_for_the_end_of(family: list[int]) -> None:
+    """Wait until processes that were told to end have done so."""
+    deadline = time.monotonic() + 30
+    while any(Path(f"/proc/{pid}").exists() for pid in family):
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
 @pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="needs /proc to find workers")
 def test_killed_at_twenty_random_points_the_study_ends_as_an_undisturbed_one(
-    undisturbed: tuple[list[dict[str, str]], int], tmp_path: Path
+    undisturbed: tuple[list[dict[str, str]], int], tmp_path: Path, template: Path
 ) -> None:
     table, length = undisturbed
-    (tmp_path / "mlflow.yaml").write_text("tracking_uri: sqlite:///mlflow.db\n")
+    equip(tmp_path, template)
     draw = random.Random(0)
     killed, studies = 0, 0
     while killed < KILLS:
         output = f"study {studies}"
         for target in sorted(draw.randrange(length) for _ in range(KILLS // 2)):
-            process = start(tmp_path, output)
+            process = prepared(tmp_path, output)
             if not wait_for(process, tmp_path / output, target):
                 end(process)
                 break
             time.sleep(draw.uniform(0, 0.05))
-            family = workers(process.pid)
+            family = workers(process)
             # Mostly the process that conducts the study, sometimes one that trains for it.
             victim = draw.choice(family) if family and draw.random() < 0.25 else process.pid
             os.kill(victim, signal.SIGKILL)
             killed += 1
             if victim == process.pid:
-                process.communicate(timeout=30)  # the others end with it
+                process.communicate(timeout=30)
+                wait_for_the_end_of(family)
             else:
                 end(process)
                 break
-        end(start(tmp_path, output))
+        end(prepared(tmp_path, output))
         assert rows(tmp_path / output) == table
         assert unfinished(tmp_path / output) == []
         studies += 1
@@ -132,14 +149,14 @@ def test_killed_at_twenty_random_points_the_study_ends_as_an_undisturbed_one(
 
 
 def test_processes_that_start_together_share_a_study_and_one_may_die(
-    undisturbed: tuple[list[dict[str, str]], int], tmp_path: Path
+    undisturbed: tuple[list[dict[str, str]], int], tmp_path: Path, template: Path
 ) -> None:
     table, length = undisturbed
-    (tmp_path / "mlflow.yaml").write_text("tracking_uri: sqlite:///mlflow.db\n")
-    first, second = start(tmp_path, "shared"), start(tmp_path, "shared")
+    equip(tmp_path, template)
+    first, second = start(tmp_path, "shared"), prepared(tmp_path, "shared")
     assert wait_for(first, tmp_path / "shared", length // 3)
     first.kill()
-    first.communicate(timeout=30)
+    first.communicate(timeout=30)  # its server and its workers end with it
     assert "ternary (tuned)" in end(second)
     assert rows(tmp_path / "shared") == table
     assert unfinished(tmp_path / "shared") == []

@@ -19,7 +19,7 @@ from studies.engine.errors import UserError
 from studies.engine.tracking import Tracker, TrackingConfig, TrackingError, TrackingSummary
 from studies.sync import sync
 from tests.studies.conftest import environment
-from tests.studies.tracking.conftest import template as template
+from tests.studies.prepared import run_prepared
 from tests.studies.tracking.servers import Line, mlflow_server
 
 # MLflow 3.17 uses what SQLAlchemy 2.1 deprecates.
@@ -348,10 +348,9 @@ def test_killed_at_random_moments(kind: str, folder: Path, template: Path, line:
         shutil.copy(template, folder.parent / "mlflow.db")
         uri, longest = f"sqlite:///{folder.parent / 'mlflow.db'}", 0.2
     kills = 5
-    subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", KILLS, uri, str(folder), str(kills), str(longest)],
-        env=environment(), check=True, timeout=200, cwd=folder.parents[1],
-    )  # fmt: skip
+    run_prepared(
+        folder.parents[1], "-c", KILLS, uri, str(folder), str(kills), str(longest)
+    ).check_returncode()
     name = folder.parents[1].name
     # Between the starts the command ends what the dead have left open.
     if list(folder.glob("tracking-*.jsonl")):
@@ -404,10 +403,7 @@ def test_what_the_dead_left_open_is_ended(
     def states() -> Counter[tuple[str, str]]:
         return Counter((run.data.tags["kind"], run.info.status) for run in stored(uri, name))
 
-    dead = subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", DIES, uri, str(folder)], env=environment(),
-        check=False, timeout=120, cwd=folder.parents[1],
-    )  # fmt: skip
+    dead = run_prepared(folder.parents[1], "-c", DIES, uri, str(folder))
     assert dead.returncode == 9
     runs = {("run", "FINISHED"): ARMS * SEEDS}
     assert states() == {("study", "RUNNING"): 1, ("group", "RUNNING"): ARMS, **runs}

@@ -1,6 +1,7 @@
 """`python -m studies.train` from the shell."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,10 @@ from mlflow import MlflowClient
 from tests.studies.conftest import Shell
 
 
-def test_one_run_with_checkpoint_record_and_test_accuracy(shell: Shell, tmp_path: Path) -> None:
+def test_one_run_with_checkpoint_record_and_test_accuracy(
+    shell: Shell, tmp_path: Path, template: Path
+) -> None:
+    shutil.copy(template, tmp_path / "mlflow.db")
     argv = ["--initializer", "ternary:density=0.1", "--network", "conv2", "--epochs", "2"]
     done = shell("studies.train", *argv, "--train-limit", "200")
     assert done.returncode == 0, done.stderr
@@ -37,8 +41,8 @@ def test_one_run_with_checkpoint_record_and_test_accuracy(shell: Shell, tmp_path
         ("ternary:density=2", r"density must be in (0, 1], got 2"),
     ],
 )
-def test_a_mistake_costs_one_sentence(shell: Shell, initializer: str, sentence: str) -> None:
-    done = shell("studies.train", "--initializer", initializer)
+def test_a_mistake_costs_one_sentence(prepared: Shell, initializer: str, sentence: str) -> None:
+    done = prepared("studies.train", "--initializer", initializer)
     assert done.returncode == 2
     assert sentence in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1

@@ -16,6 +16,7 @@ from studies.engine.report.paper import latex, latex_table, markdown_table
 from studies.engine.report.stored import load_study
 from studies.report import report
 from tests.studies.conftest import environment
+from tests.studies.report.conftest import CURRENT
 
 FILES = {"report.html", "comparison.tex", "comparison.md"}
 
@@ -95,6 +96,7 @@ def test_several_studies_meet_on_one_page(
     before = [(folder / "report.html").stat().st_mtime_ns for folder in folders]
     assert report(folders, output) == 0
     assert [(folder / "report.html").stat().st_mtime_ns for folder in folders] == before
+    assert [(f / "report.html").read_text() == CURRENT for f in folders] == [False, True, True]
     # Ternary is first of the untouched means, and second where Glorot is lifted above all.
     said = "Over 3 studies ternary (tuned) has the best average rank (1.67 of 8)"
     assert said in capsys.readouterr().out

@@ -6,15 +6,6 @@ import pytest
 from mlflow import MlflowClient
 
 from studies.engine.tracking import Tracker, TrackingConfig
-from studies.engine.tracking.sqlite_file import create_file
-
-
-@pytest.fixture(scope="session")
-def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An empty store; its migrations take a second, a copy takes none."""
-    file = tmp_path_factory.mktemp("template") / "mlflow.db"
-    create_file(file, str(file.parent))
-    return file
 
 
 @pytest.fixture

@@ -2,8 +2,6 @@ import http.server
 import shutil
 import socket
 import sqlite3
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -15,6 +13,7 @@ from mlflow import MlflowClient
 from studies.engine.tracking import Tracker, TrackingConfig, TrackingError, sqlite_file
 from studies.engine.tracking.errors import StoreAwayError, reason
 from studies.engine.tracking.store import open_client
+from tests.studies.prepared import Prepared
 
 # MLflow 3.17 uses what SQLAlchemy 2.1 deprecates.
 pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader:DeprecationWarning")
@@ -54,13 +53,7 @@ def test_four_processes_open_a_missing_store_at_once(tmp_path: Path) -> None:
     (file.parent / "mlflow.db.creating-journal").write_text("half")
     uri = f"sqlite:///{file}"
     processes = [
-        subprocess.Popen(
-            [sys.executable, "-c", OPEN, uri, str(tmp_path / "art"), f"key{i}"],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for i in range(4)
+        Prepared("-c", [OPEN, uri, str(tmp_path / "art"), f"key{i}"], tmp_path) for i in range(4)
     ]
     outputs = [process.communicate(timeout=120) for process in processes]
     assert [process.returncode for process in processes] == [0] * 4, outputs
