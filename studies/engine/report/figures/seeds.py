@@ -102,7 +102,8 @@ def draw_differences(study: StoredStudy) -> Drawing | None:
     axes.set_yticks(range(len(rows)), names, linespacing=0.9, fontsize=6)
     axes.set_ylim(len(rows) - 0.5, -0.5)
     axes.grid(axis="y", visible=False)
-    axes.set_xlabel(f"difference in {outcome.words}\n({outcome.difference})")
+    unit = f"\n({outcome.difference})" if outcome.unit else ""
+    axes.set_xlabel(f"difference in {outcome.words}{unit}")
     found = [verdict for verdict in VERDICT_MARKS if any(c.verdict == verdict for c in rows)]
     handles = [
         Line2D([], [], color=VERDICT_MARKS[v][1], marker=VERDICT_MARKS[v][0], markersize=4, label=v)
