@@ -147,11 +147,12 @@ def default_workers(accelerator: str = "auto") -> int:
 def _start_first(pool: Executor) -> None:
     """Start the server process and the first worker.
 
-    They inherit this thread's mask, and so never see Ctrl-C: it reaches the whole process group,
-    and the main process decides what happens.
+    They inherit this thread's mask, and so never see Ctrl-C, which reaches the whole process group,
+    nor SIGTERM, which a scheduler sends to every process of a job: the main process decides what
+    happens.
     """
     if sys.platform != "win32":
-        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
     pool.submit(_warm_up)
 
 
@@ -162,8 +163,23 @@ def _warm_up() -> None:
 def _start_worker() -> None:
     # Ctrl-C reaches the whole process group; the main process decides what happens.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if hasattr(signal, "sigwaitinfo"):  # not on macOS and Windows
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+        threading.Thread(target=_obey_parent, daemon=True).start()
     threading.Thread(target=_leave_with_parent, daemon=True).start()
     tasks.use_one_thread()
+
+
+def _obey_parent() -> None:
+    """End this worker at a SIGTERM of the main process, and of no other.
+
+    Under a scheduler's, which reaches every process of a job, the main process would find its
+    workers dead, and in the middle of a training Lightning would leave with its own exception.
+    """
+    parent = multiprocessing.parent_process()
+    while (received := signal.sigwaitinfo({signal.SIGTERM})) is not None:
+        if parent is not None and received.si_pid == parent.pid:
+            os._exit(128 + signal.SIGTERM)
 
 
 def _leave_with_parent() -> None:
