@@ -29,7 +29,7 @@ from studies.engine.report import (
     write_report,
     write_results,
 )
-from studies.engine.report.files import Row
+from studies.engine.report.files import RESULTS_FILE, Row
 from studies.engine.report.terminal import finding_text
 from studies.engine.session import Session
 from studies.engine.spoken import closing, heading
@@ -92,7 +92,7 @@ def conduct(
         progress.quiet = options.quiet or finished
         if not finished:
             print(heading(plan, workers), flush=True)
-        command = command_line(f"studies.{study.name}", options, defaults)
+        command = command_line(study.module, options, defaults)
         recorder = Recorder(plan, options, ledger, command, active=not finished)
         # The workers end first, so that what is still to be recorded does not keep them training.
         with recorder, session:
@@ -164,9 +164,11 @@ def _lead(
         **comparisons.to_dict(),
     }
     rows.sort(key=lambda row: (row["stage"] == "confirm", row["seed"], row["trial"] or 0))
+    report, file = plan.output / REPORT_FILE, plan.output / RESULTS_FILE
+    before = file.read_bytes() if finished and file.exists() else None
     paths = write_results(plan.output, rows, results, table)
-    report = plan.output / REPORT_FILE
-    drawn = finished and report.exists()
+    # Other comparisons of the same runs are judged anew, and drawn anew.
+    drawn = report.exists() and before == file.read_bytes()
     paths = (*paths, *((report,) if drawn else write_report(plan.output)))
     told = sentence if finding is None else f"{sentence}\n\n{finding_text(finding)}"
     recorder.finish(arms, comparisons, told, table, paths)

@@ -38,7 +38,7 @@ def study_main(study: Study, argv: Sequence[str] | None = None) -> NoReturn:
                 report(folders, folders[0].parent / together)
             return 0
 
-        again = sys.orig_argv[1:] if argv is None else ["-m", f"studies.{study.name}", *argv]
+        again = sys.orig_argv[1:] if argv is None else ["-m", study.module, *argv]
         return on_devices(asked[0].options, lead, [sys.executable, *again])
 
     in_one_voice(lambda: run_main(body))

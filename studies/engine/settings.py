@@ -95,7 +95,7 @@ def _sitting(
     options = parse(
         StudyOptions,
         given,
-        prog=f"python -m studies.{study.name}",
+        prog=f"python -m {study.module}",
         description=f"{study.title}. {study.question} Claim under test: {study.claim}.",
         defaults={**defaults, **place},
     )

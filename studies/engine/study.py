@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import sys
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -139,6 +140,15 @@ class Study:
             raise ValueError(f"study {self.name}: primary comparisons must be among comparisons.")
         if (self.data == "all") != bool(self.places):
             raise ValueError(f'study {self.name}: places and data="all" belong together.')
+
+    @property
+    def module(self) -> str:
+        """What `python -m` conducts it by: the running module, if the study stands in it."""
+        main = sys.modules.get("__main__")
+        spec = getattr(main, "__spec__", None)
+        if spec is not None and getattr(main, "STUDY", None) is self:
+            return str(spec.name).removesuffix(".__main__")
+        return f"studies.{self.name}"
 
     @property
     def labels(self) -> tuple[str, ...]:

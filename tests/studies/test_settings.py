@@ -2,6 +2,8 @@
 
 import dataclasses
 import shlex
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -11,6 +13,7 @@ from studies.engine.errors import UserError
 from studies.engine.run import Arm
 from studies.engine.settings import settings_for, sittings
 from studies.engine.study import Study
+from tests.studies.conftest import environment
 
 ONE = Study(
     name="one",
@@ -90,3 +93,17 @@ def test_a_network_for_all_places_is_a_mistake() -> None:
 def test_places_and_all_belong_together() -> None:
     with pytest.raises(ValueError, match="belong together"):
         dataclasses.replace(ONE, data="all")
+
+
+def test_a_study_elsewhere_is_called_by_its_own_name(tmp_path: Path) -> None:
+    assert ONE.module == "studies.one"
+    package = tmp_path / "my_package"
+    package.mkdir()
+    (package / "__init__.py").touch()
+    text = Path(__file__).parents[2].joinpath("studies", "ternary_sparsity.py").read_text()
+    (package / "own.py").write_text(text)
+    shown = subprocess.run(
+        [sys.executable, "-m", "my_package.own", "--help"],
+        cwd=tmp_path, env=environment(), capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert shown.stdout.startswith("usage: python -m my_package.own ")
