@@ -1,7 +1,7 @@
 """Real processes that are killed, and what the study says in the end.
 
-Most of the many starts are prepared ones, which spare each the import of torch and Lightning. One
-start from the shell shares a study with one of these: it dies as a whole, and its results count.
+Most of the many starts are prepared ones, which spare each the import of torch and Lightning. The
+first that is killed was started from the shell: it dies as a whole, and its results count.
 """
 
 import csv
@@ -28,9 +28,9 @@ KILLS = 20
 ARGV = [*SMALL[:-1], "1", "--epochs", "4", "--trials", "6", "--seeds", "4", "--quiet"]
 
 
-def start(folder: Path, output: str, *more: str) -> subprocess.Popen[str]:
+def start(folder: Path, output: str) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        [sys.executable, "-m", STUDY, *ARGV, "--output", output, *more],
+        [sys.executable, "-m", STUDY, *ARGV, "--output", output],
         cwd=folder,
         env=environment(),
         stdout=subprocess.PIPE,
@@ -92,6 +92,12 @@ def lines(folder: Path) -> int:
     return journal.read_bytes().count(b"\n") if journal.exists() else 0
 
 
+def results(folder: Path) -> int:
+    """The trainings that a study has finished."""
+    journal = folder / "study.journal"
+    return journal.read_text().count('"result"') if journal.exists() else 0
+
+
 def wait_for(process: Study, folder: Path, target: int) -> bool:
     """Wait until a study has come so far; False if it has ended before."""
     deadline = time.monotonic() + 120
@@ -122,18 +128,21 @@ def test_killed_at_twenty_random_points_the_study_ends_as_an_undisturbed_one(
     while killed < KILLS:
         output = f"study {studies}"
         for target in sorted(draw.randrange(length) for _ in range(KILLS // 2)):
-            process = prepared(tmp_path, output)
+            before = results(tmp_path / output)
+            process = prepared(tmp_path, output) if killed else start(tmp_path, output)
             if not wait_for(process, tmp_path / output, target):
                 end(process)
                 break
             time.sleep(draw.uniform(0, 0.05))
-            family = workers(process)
-            # Mostly the process that conducts the study, sometimes one that trains for it.
-            victim = draw.choice(family) if family and draw.random() < 0.25 else process.pid
+            family = workers(process) if isinstance(process, Prepared) else []
+            # Mostly the process that conducts the study, sometimes one that trains for it. (A study
+            # whose worker dies before training says so and ends.)
+            trains = family and results(tmp_path / output) > before
+            victim = draw.choice(family) if trains and draw.random() < 0.25 else process.pid
             os.kill(victim, signal.SIGKILL)
             killed += 1
             if victim == process.pid:
-                process.communicate(timeout=30)
+                process.communicate(timeout=30)  # of the first, its server and its worker as well
                 wait_for_the_end_of(family)
             else:
                 end(process)
@@ -153,10 +162,10 @@ def test_processes_that_start_together_share_a_study_and_one_may_die(
 ) -> None:
     table, length = undisturbed
     equip(tmp_path, template)
-    first, second = start(tmp_path, "shared"), prepared(tmp_path, "shared")
+    first, second = prepared(tmp_path, "shared"), prepared(tmp_path, "shared")
     assert wait_for(first, tmp_path / "shared", length // 3)
     first.kill()
-    first.communicate(timeout=30)  # its server and its workers end with it
+    first.communicate(timeout=30)
     assert "ternary (tuned)" in end(second)
     assert rows(tmp_path / "shared") == table
     assert unfinished(tmp_path / "shared") == []
