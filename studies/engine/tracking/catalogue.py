@@ -34,9 +34,15 @@ class Known:
         """Whether MLflow shows it as running."""
         return self.status == "RUNNING"
 
-    def ended_after(self, time_ms: int) -> bool:
-        """Whether it ended later than the given time (milliseconds since 1970)."""
-        return not self.open and self.end_ms is not None and self.end_ms > time_ms
+    def ended_after(self, time_ms: int, *, opening: bool = False) -> bool:
+        """Whether it ended later than the given time (milliseconds since 1970).
+
+        `opening`: the time of a record that says it is running. What ends within the millisecond
+        of its beginning has ended after it.
+        """
+        if self.open or self.end_ms is None:
+            return False
+        return self.end_ms >= time_ms if opening else self.end_ms > time_ms
 
 
 class Catalogue:

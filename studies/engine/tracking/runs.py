@@ -57,14 +57,14 @@ class RunStore:
     def study(self, study_id: str, record: Record, late: bool = False) -> bool:
         """Open or reopen the run of a study; `late`: unless it was written later than this."""
         known, created = self._root(study_id, record)
-        if created or (late and known.ended_after(record.time_ms)):
+        if created or (late and _outdated(known, record)):
             return created
         return self._entries.update(known, record)
 
     def group(self, study_id: str, group_id: str, record: Record, late: bool = False) -> bool:
         """Write or update a trial or an arm; False if nothing was new."""
         known, created = self._group(study_id, group_id, record)
-        if created or (late and known.ended_after(record.time_ms)):
+        if created or (late and _outdated(known, record)):
             return created
         return self._entries.update(known, record)
 
@@ -184,3 +184,8 @@ class RunStore:
 def _placeholder(name: str, record: Record) -> Record:
     """What stands for a parent that was never recorded itself."""
     return Record(name, status="running", start_ms=record.start_ms, time_ms=record.time_ms)
+
+
+def _outdated(known: Known, record: Record) -> bool:
+    """Whether a record that comes late would undo what was written after it was made."""
+    return known.ended_after(record.time_ms, opening=record.status == "running")

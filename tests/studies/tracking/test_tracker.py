@@ -2,6 +2,7 @@ import dataclasses
 import os
 import sqlite3
 import threading
+from contextlib import nullcontext
 from pathlib import Path
 
 import mlflow
@@ -11,6 +12,7 @@ from mlflow.entities import Run
 
 from studies.engine.tracking import Tracker, TrackingConfig, TrackingError
 from studies.engine.tracking.operations import Operation
+from studies.engine.tracking.records import Record
 from studies.engine.tracking.runs import RunStore
 
 # MLflow 3.17 uses what SQLAlchemy 2.1 deprecates.
@@ -381,3 +383,22 @@ def test_misuse_is_told_at_once(tracker: Tracker) -> None:
     tracker.close()
     with pytest.raises(TrackingError, match="tracker is closed"):
         tracker.log_run(parent, "g", "k", "run")
+
+
+@pytest.mark.parametrize("lasted", [0, 1])
+def test_what_comes_late_does_not_reopen_what_has_ended(client: MlflowClient, lasted: int) -> None:
+    """Also if it lasted less than a millisecond, so that its times do not differ."""
+    store = RunStore(client, client.create_experiment("late"), {}, nullcontext)
+    first = Record("He normal", status="running", time_ms=1_000)
+    last = Record("He normal", status="finished", time_ms=1_000 + lasted)
+    assert store.study("s", first)
+    assert store.group("s", "g", first)
+    assert store.group("s", "g", last)
+    assert not store.group("s", "g", first, late=True)
+    assert not store.group("s", "g", last, late=True)
+    (group,) = all_runs(client, "group")
+    assert (group.info.status, group.info.end_time) == ("FINISHED", 1_000 + lasted)
+    # A later start of the study does open it anew.
+    later = Record("He normal", status="running", time_ms=1_001 + lasted)
+    assert store.group("s", "g", later, late=True)
+    assert all_runs(client, "group")[0].info.status == "RUNNING"
