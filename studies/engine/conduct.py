@@ -169,7 +169,7 @@ def _lead(
     paths = write_results(plan.output, rows, results, table)
     # Other comparisons of the same runs are judged anew, and drawn anew.
     drawn = report.exists() and before == file.read_bytes()
-    paths = (*paths, *((report,) if drawn else write_report(plan.output)))
+    paths = (*paths, *((report,) if drawn else write_report(plan.output, session.spread)))
     told = sentence if finding is None else f"{sentence}\n\n{finding_text(finding)}"
     recorder.finish(arms, comparisons, told, table, paths)
     ledger.remember("finished", _totals(plan))

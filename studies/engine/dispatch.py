@@ -103,11 +103,19 @@ class Dispatch:
             on_result: called for each run that was trained here.
         """
         busy: dict[Future[list[Result]], Group] = {}
+        ended: dict[Future[list[Result]], Group] = {}
+        taken: dict[int, Group] = {}
         looked = time.monotonic()
         try:
             while True:
+                # Workers first: what one of them ended is stored while it trains the next.
                 while len(busy) < self._workers and (group := self._take()) is not None:
+                    taken[group.id] = group
                     busy[self._submit(group, form)] = group
+                for future, group in ended.items():
+                    self._store(future, on_result)
+                    self._queue.done(group)
+                    del taken[group.id]
                 if not busy or time.monotonic() - looked > _LOOK_SECONDS:
                     looked = time.monotonic()
                     if look() and not busy:
@@ -115,49 +123,48 @@ class Dispatch:
                 if not busy:
                     time.sleep(_LOOK_SECONDS)
                 done, _ = wait(busy, timeout=_LOOK_SECONDS, return_when=FIRST_COMPLETED)
-                for future in done & busy.keys():
-                    self._store(future, busy, form, on_result)
+                ended = {future: busy.pop(future) for future in done}
+                self._replace_dead(busy, ended, form)
         except BaseException:
-            for group in busy.values():
+            for group in taken.values():
                 self._queue.give_back(group)
             raise
 
-    def _store(
+    def _replace_dead(
         self,
-        future: Future[list[Result]],
         busy: dict[Future[list[Result]], Group],
+        ended: dict[Future[list[Result]], Group],
         form: Form,
-        on_result: Callable[[str, Result], None],
     ) -> None:
-        """Keep what a group gave; if its worker has died, train it again."""
-        if future not in busy:
-            return  # another of these has found the pool broken
-        group = busy[future]
-        try:
-            with sentences(DataError):
-                results = future.result()
-        except BrokenProcessPool as error:
-            self._deaths += 1
-            if self._deaths >= _ATTEMPTS:
-                raise UserError(
-                    "Worker processes died again and again, perhaps for lack of memory; finished "
-                    "runs are kept: run the same command again, with fewer --workers or a smaller "
-                    "--stack."
-                ) from error
-            # All groups under way went down with the pool.
-            again = list(busy.values())
-            busy.clear()
-            for one in again:
-                busy[self._submit(one, form)] = one
+        """Train again what was under way when a worker died: all of it went down with the pool."""
+        errors = {future: future.exception() for future in ended}
+        dead = [future for future in ended if isinstance(errors[future], BrokenProcessPool)]
+        if not dead:
             return
+        self._deaths += 1
+        if self._deaths >= _ATTEMPTS:
+            raise UserError(
+                "Worker processes died again and again, perhaps for lack of memory; finished "
+                "runs are kept: run the same command again, with fewer --workers or a smaller "
+                "--stack."
+            ) from errors[dead[0]]
+        again = [*(ended.pop(future) for future in dead), *busy.values()]
+        busy.clear()
+        for group in again:
+            busy[self._submit(group, form)] = group
+
+    def _store(
+        self, future: Future[list[Result]], on_result: Callable[[str, Result], None]
+    ) -> None:
+        """Keep what a group gave."""
+        with sentences(DataError):
+            results = future.result()
         self._deaths = 0
         for result in results:
             new = result.key not in self._ledger
             self._ledger.add(result)
             if new:
                 on_result(result.key, result)
-        self._queue.done(group)
-        del busy[future]
 
     def _take(self) -> Group | None:
         member = self._members.own

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Executor
 from contextlib import ExitStack
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 from studies.engine import tasks
 from studies.engine.dispatch import Dispatch
@@ -20,7 +20,10 @@ from studies.engine.progress import Progress
 from studies.engine.queue import Queue
 from studies.engine.run import Environment, Recipe, Result, Run
 from studies.engine.storage import Ledger
-from studies.engine.train import call, open_pool
+from studies.engine.train import alive, call, open_pool
+from studies.engine.world_pool import current_team
+
+Value = TypeVar("Value")
 
 _LOOK_SECONDS = 1.0
 
@@ -194,6 +197,17 @@ class Session:
             first = [same[0] for same in equal.values()]
             self._dispatch().train(first, self.form, arrived)
         return [self.ledger[run.key] for run in runs]
+
+    def spread(self, function: Callable[..., Value], *items: Iterable[Any]) -> list[Value]:
+        """`map`, by the worker processes if they are there.
+
+        Raises:
+            UserError: a worker process died.
+        """
+        if self._pool is None or current_team() is not None:
+            return list(map(function, *items))
+        with alive():
+            return list(self._pool.map(function, *items))
 
     def _dispatch(self) -> Dispatch:
         return Dispatch(

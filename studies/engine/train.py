@@ -57,7 +57,7 @@ def train(
     groups = gather(list(unique.values()), form, workers)
     futures = [pool.submit(tasks.run_group, group, environment, form) for group in groups]
     results: dict[str, Result] = {}
-    with sentences(DataError), _alive():
+    with sentences(DataError), alive():
         for future in as_completed(futures):
             for result in future.result():
                 results[result.key] = result
@@ -71,7 +71,7 @@ def call(pool: Executor, function: Callable[..., Value], *args: Any) -> Value:
     Raises:
         UserError: the function's own ValueError or data error, as one sentence.
     """
-    with sentences(DataError, ValueError, TypeError), _alive():
+    with sentences(DataError, ValueError, TypeError), alive():
         return pool.submit(function, *args).result()
 
 
@@ -85,7 +85,8 @@ def sentences(*mistakes: type[Exception]) -> Iterator[None]:
 
 
 @contextmanager
-def _alive() -> Iterator[None]:
+def alive() -> Iterator[None]:
+    """Turn the death of a worker process into a sentence."""
     try:
         yield
     except BrokenProcessPool as error:
@@ -113,7 +114,7 @@ def open_pool(workers: int) -> Iterator[Executor]:
     kind = "forkserver" if sys.platform != "win32" else "spawn"
     context = multiprocessing.get_context(kind)
     if kind == "forkserver":
-        context.set_forkserver_preload(["studies.engine.worker", "studies.engine.calibration"])
+        context.set_forkserver_preload(["studies.engine.preload"])
     pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_start_worker)
     # The server answers only when it has imported everything: a thread waits for it.
     starter = threading.Thread(target=_start_first, args=(pool,), name="start of the workers")

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from pathlib import Path
 
-from studies.engine.report.figures import Drawing, inline_svg
+from studies.engine.report.pictures import Picture
 
 # Nothing is fetched, run or sent: the page is what it shows.
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
@@ -94,12 +94,12 @@ def table(
     )
 
 
-def figures(drawings: Sequence[Drawing]) -> str:
-    """Drawings beside or below each other, each with its line on how to read it."""
+def figures(pictures: Sequence[Picture]) -> str:
+    """Pictures beside or below each other, each with its line on how to read it."""
     parts = [
-        f'<figure id="figure-{d.name}">\n<h3>{escape(d.title)}</h3>\n{inline_svg(d)}\n'
+        f'<figure id="figure-{d.name}">\n<h3>{escape(d.title)}</h3>\n{d.svg}\n'
         f"<figcaption>{escape(d.reading)}</figcaption>\n</figure>"
-        for d in drawings
+        for d in pictures
     ]
     return '<div class="figures">\n' + "\n".join(parts) + "\n</div>"
 

@@ -8,12 +8,13 @@ from html import escape
 from pathlib import Path
 
 from studies.engine.errors import UserError
-from studies.engine.report.figures import Drawing, save
+from studies.engine.report.figures import finished
 from studies.engine.report.figures.ranks import draw_improvement, draw_ranks
 from studies.engine.report.figures.style import house_style, laid_out
 from studies.engine.report.files import write_text
 from studies.engine.report.markup import definitions, figures, page, table, verdict_cell
 from studies.engine.report.paper import latex
+from studies.engine.report.pictures import Picture
 from studies.engine.report.several import Improvement, Ranking, improvement, rank_arms
 from studies.engine.report.stored import StoredStudy
 from studies.engine.report.table import points
@@ -102,14 +103,13 @@ def write_comparison(studies: Sequence[StoredStudy], folder: Path) -> tuple[Path
     with house_style():
         made = (draw_ranks(ranking), *([draw_improvement(found)] if found else []))
         drawings = [laid_out(drawing) for drawing in made]
-    places = folder / "figures"
-    places.mkdir(parents=True, exist_ok=True)
+    pictures = [finished(drawing, folder / "figures") for drawing in drawings]
     head, rows = accuracy_rows(studies, ranking)
     return (
-        write_text(folder / "report.html", _page(studies, ranking, drawings, folder)),
+        write_text(folder / "report.html", _page(studies, ranking, pictures, folder)),
         write_text(folder / "comparison.tex", _latex(head, rows)),
         write_text(folder / "comparison.md", _markdown(head, rows)),
-        *(path for drawing in drawings for path in save(drawing, places)),
+        *(path for picture in pictures for path in picture.files),
     )
 
 
@@ -145,7 +145,7 @@ def _names(studies: Sequence[StoredStudy]) -> tuple[str, ...]:
 def _page(
     studies: Sequence[StoredStudy],
     ranking: Ranking,
-    drawings: Sequence[Drawing],
+    pictures: Sequence[Picture],
     folder: Path,
 ) -> str:
     top = (
@@ -161,7 +161,7 @@ def _page(
     cells = [tuple(escape(cell) for cell in row) for row in rows]
     sections = {
         "accuracy": ("Accuracy and ranks", table(caption, head, cells, numbers=_NUMBERS)),
-        "figures": ("Figures", figures(drawings)),
+        "figures": ("Figures", figures(pictures)),
     }
     if pairs := _common_pairs(studies):
         sections["differences"] = ("Differences, study by study", _differences(studies, pairs))

@@ -5,19 +5,19 @@ from __future__ import annotations
 from html import escape
 
 from studies.engine.report.cost import costs
-from studies.engine.report.figures import Drawing
 from studies.engine.report.markup import definitions, figures, page, table, verdict_cell
 from studies.engine.report.measured import also_rows, duration, measured
+from studies.engine.report.pictures import Picture
 from studies.engine.report.stored import StoredStudy, best_trial
 from studies.engine.report.table import NUMBERS, footnotes, head, verdict_rows
 
 
-def study_page(study: StoredStudy, drawings: tuple[Drawing, ...]) -> str:
+def study_page(study: StoredStudy, pictures: tuple[Picture, ...]) -> str:
     """The page as HTML.
 
     Args:
         study: a finished study.
-        drawings: its figures.
+        pictures: its figures.
     """
     results = study.results
     claim = results.get("claim")
@@ -34,7 +34,7 @@ def study_page(study: StoredStudy, drawings: tuple[Drawing, ...]) -> str:
             definitions({k: escape(v) for k, v in measured(study).items()} | _repeat(study)),
         ),
         "comparison": ("Comparison", _comparison(study)),
-        "figures": ("Figures", figures(drawings)),
+        "figures": ("Figures", figures(pictures)),
     }
     if study.also:
         sections["also"] = ("Also measured", _also(study))
@@ -43,7 +43,7 @@ def study_page(study: StoredStudy, drawings: tuple[Drawing, ...]) -> str:
     if study.diagnostics:
         sections["diagnostics"] = ("Diagnostics", _diagnostics(study))
     sections["cost"] = ("What it cost", _cost(study))
-    sections["files"] = ("Files and words", _files(drawings))
+    sections["files"] = ("Files and words", _files(pictures))
     return page(f"{study.title}: {study.place}", sections, top)
 
 
@@ -132,8 +132,8 @@ def _cost(study: StoredStudy) -> str:
     return table(caption, head, rows, numbers=frozenset(range(1, 7)), classes=classes)
 
 
-def _files(drawings: tuple[Drawing, ...]) -> str:
-    names = ", ".join(f"<code>{escape(drawing.name)}</code>" for drawing in drawings)
+def _files(pictures: tuple[Picture, ...]) -> str:
+    names = ", ".join(f"<code>{escape(picture.name)}</code>" for picture in pictures)
     return (
         definitions(
             {

@@ -5,18 +5,19 @@ from __future__ import annotations
 from pathlib import Path
 
 from studies.engine.report.files import write_text
+from studies.engine.report.pictures import Spread, paint_all
 
 REPORT_FILE = "report.html"
-FIGURES_FOLDER = "figures"
 
 
-def write_report(folder: Path) -> tuple[Path, ...]:
+def write_report(folder: Path, spread: Spread = map) -> tuple[Path, ...]:
     """Write report.html, comparison.tex, comparison.md and the figures of a finished study.
 
     Nothing is trained and no storage opened: runs.csv, curves.csv and results.json are read.
 
     Args:
         folder: the study's output folder.
+        spread: who draws the figures; see `studies.engine.report.pictures.paint_all`.
 
     Returns:
         The paths of what was written.
@@ -24,15 +25,12 @@ def write_report(folder: Path) -> tuple[Path, ...]:
     Raises:
         UserError: the folder holds no finished study, or a file of it cannot be read.
     """
-    from studies.engine.report.figures import draw_study, save
     from studies.engine.report.paper import latex_table, markdown_table
     from studies.engine.report.stored import load_study
     from studies.engine.report.study_page import study_page
 
     study = load_study(folder)
-    drawings = draw_study(study)
-    places = folder / FIGURES_FOLDER
-    places.mkdir(exist_ok=True)
+    pictures = paint_all(folder, spread)
     seeds = len(study.results["seeds"])
     outcome = study.comparisons.outcome
     caption = (
@@ -42,12 +40,12 @@ def write_report(folder: Path) -> tuple[Path, ...]:
     )
     label = f"{study.results['study']}-{folder.resolve().name}"
     return (
-        write_text(folder / REPORT_FILE, study_page(study, drawings)),
+        write_text(folder / REPORT_FILE, study_page(study, pictures)),
         write_text(
             folder / "comparison.tex", latex_table(study.comparisons, caption=caption, label=label)
         ),
         write_text(folder / "comparison.md", markdown_table(study.comparisons)),
-        *(path for drawing in drawings for path in save(drawing, places)),
+        *(path for picture in pictures for path in picture.files),
     )
 
 

@@ -1,4 +1,4 @@
-"""One finished run into MLflow's database at once, past the client's many queries.
+"""Finished runs into MLflow's database at once, past the client's many queries.
 
 Everything this project takes from MLflow's internals is in this module: the client's store, the
 classes of its tables, and what `create_run`, `log_batch` and `set_terminated` put into them
@@ -9,6 +9,7 @@ caller keeps to the client's calls, which do the same in about six times the pro
 import time
 import uuid
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
 _POINT = frozenset({"run_uuid", "key", "value", "timestamp", "step", "is_nan"})
 _TEXT = frozenset({"run_uuid", "key", "value"})
-# Class -> its columns, all of which `write_run` fills.
+# Class -> its columns, all of which `write_runs` fills.
 _COLUMNS: Mapping[str, frozenset[str]] = {
     "SqlRun": frozenset(
         {
@@ -43,12 +44,12 @@ _COLUMNS: Mapping[str, frozenset[str]] = {
     "SqlMetric": _POINT,
     "SqlLatestMetric": _POINT,
 }
-# What `write_run` calls of the store.
+# What `write_runs` calls of the store.
 _METHODS = ("ManagedSessionMaker", "sanitize_metric_value", "_check_experiment_is_active")
 
 
 def bulk_store(client: "MlflowClient") -> "SqlAlchemyStore | None":
-    """Return the client's database store if `write_run` knows it; None for a server.
+    """Return the client's database store if `write_runs` knows it; None for a server.
 
     Source: derived; MLflow 3.17 was read.
     """
@@ -71,100 +72,118 @@ def bulk_store(client: "MlflowClient") -> "SqlAlchemyStore | None":
     return store
 
 
-def write_run(
-    store: "SqlAlchemyStore",
-    experiment_id: str,
-    tags: Mapping[str, str],
-    params: Mapping[str, str],
-    points: Sequence["Metric"],
-    status: str,
-    start_ms: int,
-    end_ms: int,
-) -> str:
-    """Write a finished run in one transaction and return its MLflow id.
+@dataclass(frozen=True, kw_only=True)
+class FinishedRun:
+    """A run as it is written.
 
-    Args:
-        store: What `bulk_store` returned.
-        experiment_id: The experiment.
+    Attributes:
         tags: Tags, with clean names and within MLflow's limits; `mlflow.runName` among them.
         params: Parameters, likewise.
         points: Metrics, with clean names.
         status: MLflow's word for how it ended.
         start_ms: Start, milliseconds since 1970.
         end_ms: End, likewise.
+        run_id: MLflow's id.
+
+    Source: derived.
+    """
+
+    tags: Mapping[str, str]
+    params: Mapping[str, str]
+    points: Sequence["Metric"]
+    status: str
+    start_ms: int
+    end_ms: int
+    run_id: str = field(default_factory=lambda: uuid.uuid4().hex)
+
+
+def write_runs(store: "SqlAlchemyStore", experiment_id: str, runs: Sequence[FinishedRun]) -> None:
+    """Write finished runs in one transaction: all of them or none.
+
+    Args:
+        store: What `bulk_store` returned.
+        experiment_id: The experiment of all.
+        runs: The runs, none of which is in the store.
 
     Raises:
         MlflowException: The experiment is deleted, or the database failed.
 
     Source: derived from MLflow 3.17's `SqlAlchemyStore`.
     """
-    from mlflow.entities import SourceType
-    from mlflow.entities.lifecycle_stage import LifecycleStage
     from mlflow.store.tracking.dbmodels import models
-    from mlflow.utils.mlflow_tags import MLFLOW_RUN_NAME, MLFLOW_USER
     from mlflow.utils.uri import append_to_uri_path
     from sqlalchemy import select
 
-    run_id = uuid.uuid4().hex
-    now = int(time.time() * 1000)
-    all_points, latest = _metric_rows(store, run_id, points)
-    run = {
-        "run_uuid": run_id,
-        "name": tags[MLFLOW_RUN_NAME],
-        "source_type": SourceType.to_string(SourceType.UNKNOWN),
-        "source_name": "",
-        "entry_point_name": "",
-        "user_id": tags.get(MLFLOW_USER, "unknown"),
-        "status": status,
-        "start_time": start_ms or now,  # MLflow takes 0 for none given
-        "end_time": end_ms or now,
-        "deleted_time": None,
-        "source_version": "",
-        "lifecycle_stage": LifecycleStage.ACTIVE,
-        "experiment_id": int(experiment_id),
-    }
+    number = int(experiment_id)
     # Tables, not classes: no object is made for a row, and nothing is compiled twice.
     columns = models.SqlExperiment.__table__.columns
     by_id: Any = select(
         columns.experiment_id, columns.lifecycle_stage, columns.artifact_location
-    ).where(columns.experiment_id == run["experiment_id"])
+    ).where(columns.experiment_id == number)
+    rows: dict[Any, list[dict[str, Any]]] = {}
+    for run in runs:
+        points, latest = _metric_rows(store, run)
+        for model, found in (
+            (models.SqlRun, [_run_row(run, number)]),
+            (models.SqlTag, _text_rows(run, run.tags)),
+            (models.SqlParam, _text_rows(run, run.params)),
+            (models.SqlMetric, points),
+            (models.SqlLatestMetric, latest),
+        ):
+            rows.setdefault(model.__table__, []).extend(found)
     with store.ManagedSessionMaker(read_only=False) as session:
         experiment = session.execute(by_id).one()
         store._check_experiment_is_active(experiment)  # type: ignore[no-untyped-call]
-        location = experiment.artifact_location
-        run["artifact_uri"] = append_to_uri_path(  # type: ignore[no-untyped-call]
-            location, run_id, store.ARTIFACTS_FOLDER_NAME
-        )
-        for model, rows in (
-            (models.SqlRun, [run]),
-            (models.SqlTag, _text_rows(run_id, tags)),
-            (models.SqlParam, _text_rows(run_id, params)),
-            (models.SqlMetric, all_points),
-            (models.SqlLatestMetric, latest),
-        ):
-            if rows:
-                session.execute(model.__table__.insert(), rows)
-    return run_id
+        for row in rows[models.SqlRun.__table__]:
+            row["artifact_uri"] = append_to_uri_path(  # type: ignore[no-untyped-call]
+                experiment.artifact_location, row["run_uuid"], store.ARTIFACTS_FOLDER_NAME
+            )
+        for table, found in rows.items():
+            if found:
+                session.execute(table.insert(), found)
 
 
-def _text_rows(run_id: str, texts: Mapping[str, str]) -> list[dict[str, Any]]:
-    return [{"run_uuid": run_id, "key": key, "value": value} for key, value in texts.items()]
+def _run_row(run: FinishedRun, experiment_id: int) -> dict[str, Any]:
+    from mlflow.entities import SourceType
+    from mlflow.entities.lifecycle_stage import LifecycleStage
+    from mlflow.utils.mlflow_tags import MLFLOW_RUN_NAME, MLFLOW_USER
+
+    now = int(time.time() * 1000)
+    return {
+        "run_uuid": run.run_id,
+        "name": run.tags[MLFLOW_RUN_NAME],
+        "source_type": SourceType.to_string(SourceType.UNKNOWN),
+        "source_name": "",
+        "entry_point_name": "",
+        "user_id": run.tags.get(MLFLOW_USER, "unknown"),
+        "status": run.status,
+        "start_time": run.start_ms or now,  # MLflow takes 0 for none given
+        "end_time": run.end_ms or now,
+        "deleted_time": None,
+        "source_version": "",
+        "lifecycle_stage": LifecycleStage.ACTIVE,
+        "experiment_id": experiment_id,
+    }
+
+
+def _text_rows(run: FinishedRun, texts: Mapping[str, str]) -> list[dict[str, Any]]:
+    return [{"run_uuid": run.run_id, "key": key, "value": text} for key, text in texts.items()]
 
 
 def _metric_rows(
-    store: "SqlAlchemyStore", run_id: str, points: Sequence["Metric"]
+    store: "SqlAlchemyStore", run: FinishedRun
 ) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     """Return the rows of all points, each once, and those of the latest point of each metric."""
     rows: dict[tuple[Any, ...], dict[str, Any]] = {}
     latest: dict[str, tuple[tuple[Any, ...], dict[str, Any]]] = {}
-    for point in points:
+    for point in run.points:
         key, step, timestamp = point.key, point.step, point.timestamp
         is_nan, value = store.sanitize_metric_value(point.value)
         rank = (step, timestamp, value)
         if (key, is_nan, *rank) in rows:
             continue
         row = {
-            "run_uuid": run_id,
+            "run_uuid": run.run_id,
             "key": key,
             "value": value,
             "timestamp": timestamp,

@@ -1,9 +1,10 @@
 """One MLflow run from one record: made whole, completed, brought up to date, closed."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from studies.engine.tracking.bulk import bulk_store, write_run
+from studies.engine.tracking.bulk import FinishedRun, bulk_store, write_runs
 from studies.engine.tracking.catalogue import Known
 from studies.engine.tracking.fields import PARAM_LIMIT, TAG_LIMIT, metric_points, text_fields
 from studies.engine.tracking.records import STATUSES, Record
@@ -30,6 +31,26 @@ class Entries:
         self._database = bulk_store(client)
         self._experiment_id = experiment_id
         self._tags = tags
+        self._together: list[FinishedRun] | None = None
+
+    @property
+    def in_bulk(self) -> bool:
+        """Whether the store takes many finished runs at once."""
+        return self._database is not None
+
+    @contextmanager
+    def together(self) -> Iterator[None]:
+        """Write the finished runs that are made within the block at its end: all or none.
+
+        They have their ids at once, but the store knows nothing of them before.
+        """
+        self._together = []
+        try:
+            yield
+            if self._together and self._database is not None:
+                write_runs(self._database, self._experiment_id, self._together)
+        finally:
+            self._together = None
 
     def create(self, record: Record, own_tags: Mapping[str, str]) -> Known:
         """Make a run with these tags of ours."""
@@ -41,11 +62,15 @@ class Entries:
         finished = record.status != "running"
         # The client has its own ways with an empty name.
         if finished and self._database is not None and tags[NAME_TAG]:
-            status = STATUSES[record.status]
-            run_id = write_run(
-                self._database, self._experiment_id, tags, params, points, status, start, end
-            )
-            return Known(run_id, status, end, params, tags, values)
+            run = FinishedRun(
+                tags=tags, params=params, points=points, status=STATUSES[record.status],
+                start_ms=start, end_ms=end,
+            )  # fmt: skip
+            if self._together is None:
+                write_runs(self._database, self._experiment_id, [run])
+            else:
+                self._together.append(run)
+            return Known(run.run_id, run.status, end, params, tags, values)
         run_id = self._client.create_run(
             self._experiment_id, start_time=start, tags=tags
         ).info.run_id

@@ -49,6 +49,15 @@ class RunStore:
         """Look again at what the store holds before anything else is written."""
         self._catalogue.forget()
 
+    @property
+    def in_bulk(self) -> bool:
+        """Whether the store takes many finished runs at once."""
+        return self._entries.in_bulk
+
+    def together(self) -> AbstractContextManager[None]:
+        """Write the finished runs of the block at its end: all or none."""
+        return self._entries.together()
+
     def answers(self) -> bool:
         """Ask the store something small; raises what it raises."""
         self._client.search_experiments(max_results=1)

@@ -1,4 +1,6 @@
-"""Carries operations to a store, one at a time, and says what became of each."""
+"""Carries operations to a store, and says what became of each."""
+
+from collections.abc import Sequence
 
 from studies.engine.tracking.destination import Destination
 from studies.engine.tracking.errors import (
@@ -8,7 +10,7 @@ from studies.engine.tracking.errors import (
     is_server_fault,
     reason,
 )
-from studies.engine.tracking.operations import Operation
+from studies.engine.tracking.operations import Operation, WriteRun
 from studies.engine.tracking.runs import RunStore
 
 
@@ -47,15 +49,36 @@ class Sender:
                 operation was written is unknown, and it may be sent again.
             RefusedError: The store answers, but does not take this operation.
         """
+        return self.send_together([operation])[0]
+
+    def most(self, operations: Sequence[Operation]) -> int:
+        """How many of these, from the first on, are best sent together: at least 1.
+
+        A database writes many finished runs in the time of a few; a server takes them one by one.
+        """
+        count = 0
+        if self._runs is not None and self._runs.in_bulk:
+            while count < len(operations) and isinstance(operations[count], WriteRun):
+                count += 1
+        return max(1, count)
+
+    def send_together(self, operations: Sequence[Operation]) -> list[bool]:
+        """Write operations; whether each was new to the store.
+
+        Raises:
+            StoreAwayError: As `send`.
+            RefusedError: The store does not take one of several, or an only one.
+        """
         try:
             self.connect()
         except TrackingError as error:
             raise StoreAwayError(str(error)) from None
         assert self._runs is not None
         try:
-            return operation.apply(self._runs)
+            with self._runs.together():
+                return [operation.apply(self._runs) for operation in operations]
         except Exception as error:  # whatever a store, a driver or a file system raises
-            failure = f"{operation.what}: {reason(error)}"
+            failure = f"{operations[0].what}: {reason(error)}"
             if self._gone(error):
                 self._runs = None
                 raise StoreAwayError(failure) from None

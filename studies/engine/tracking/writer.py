@@ -15,11 +15,12 @@ from studies.engine.tracking.summary import TrackingSummary
 _FIRST_PAUSE_S = 2.0  # between two tries of a store that is away; doubled each time
 _LONGEST_PAUSE_S = 60.0
 _KEEP_EVERY_S = 1.0  # how long a record may be in memory alone while the store is away
+_TOGETHER = 100  # records that are sent together at most
 _STALL_S = 10.0  # closing gives up a store that takes longer over one record
 
 
 class BackgroundWriter:
-    """Sends operations one after another on a daemon thread.
+    """Sends operations in their order on a daemon thread.
 
     While the store is away, operations go into the spool, and the store is tried again from time
     to time; nothing overtakes. What the spool holds already is sent first. Without a spool,
@@ -143,28 +144,35 @@ class BackgroundWriter:
         self._changed.notify_all()
 
     def _work(self) -> None:
-        pause = _FIRST_PAUSE_S
-        while (operation := self._next()) is not None:
-            written, refused = False, None
+        pause, alone = _FIRST_PAUSE_S, 0
+        while operations := self._next(1 if alone else _TOGETHER):
+            written, refused = [False] * len(operations), None
             try:
-                written = self._sender.send(operation)
+                written = self._sender.send_together(operations)
             except StoreAwayError as error:
                 self._wait_for_store(str(error), pause)
                 pause = min(2 * pause, _LONGEST_PAUSE_S)
                 continue
             except RefusedError as error:
+                if len(operations) > 1:  # which of them it was, shows when they come one by one
+                    alone = len(operations)
+                    continue
                 refused = str(error)
-            pause = _FIRST_PAUSE_S
+            pause, alone = _FIRST_PAUSE_S, max(0, alone - len(operations))
             with self._changed:
                 if self._stopped:
                     return
-                self._finish(operation, written, refused)
+                for operation, new in zip(operations, written, strict=True):
+                    self._finish(operation, new, refused)
 
-    def _next(self) -> Operation | None:
-        """Wait for the next operation; None at the end."""
+    def _next(self, most: int) -> list[Operation]:
+        """Wait for the next operations, to be sent together; none at the end."""
         with self._changed:
             self._changed.wait_for(lambda: self._pending or self._closing)
-            return None if self._stopped or not self._pending else self._pending[0]
+            if self._stopped:
+                return []
+            waiting = list(islice(self._pending, most))
+        return waiting[: self._sender.most(waiting)]
 
     def _finish(self, operation: Operation, written: bool, refused: str | None) -> None:
         """Take the first operation out of the queue and count it."""

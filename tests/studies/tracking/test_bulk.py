@@ -9,7 +9,7 @@ import pytest
 from mlflow import MlflowClient, MlflowException
 from mlflow.entities import Metric, Run
 
-from studies.engine.tracking import TrackingConfig, bulk
+from studies.engine.tracking import Tracker, TrackingConfig, bulk
 from studies.engine.tracking.entries import Entries
 from studies.engine.tracking.records import Record
 from studies.engine.tracking.store import open_client, open_experiment
@@ -148,7 +148,11 @@ def test_non_finite_values_as_mlflow_stores_them(stores: Stores) -> None:
     points = [Metric(f"m{i % 2}", value, 5, i // 4) for i, value in enumerate(values)]
     points.append(Metric("m0", math.nan, 5, 0))  # once more
     tags = {"mlflow.runName": "x"}
-    at_once = bulk.write_run(store, stores.experiment_id, tags, {}, points, "FINISHED", 1, 2)
+    run = bulk.FinishedRun(
+        tags=tags, params={}, points=points, status="FINISHED", start_ms=1, end_ms=2
+    )
+    bulk.write_runs(store, stores.experiment_id, [run])
+    at_once = run.run_id
     by_calls = stores.client.create_run(stores.experiment_id, 1, tags).info.run_id
     stores.client.log_batch(by_calls, points)
     for key in ("m0", "m1"):
@@ -214,6 +218,63 @@ def test_a_failure_leaves_nothing_of_the_run(stores: Stores, config: TrackingCon
     connection.close()
     run_id = stores.bulk.create(RECORDS["plain"], OWN).run_id
     assert stores.client.get_run(run_id).info.status == "FINISHED"
+
+
+def test_runs_written_together_are_there_at_the_end_all_or_none(
+    stores: Stores, config: TrackingConfig
+) -> None:
+    assert config.database_file is not None
+    with stores.bulk.together():
+        ids = [stores.bulk.create(record, OWN).run_id for record in RECORDS.values()]
+        assert stores.client.search_runs([stores.experiment_id]) == []
+    found = stores.client.search_runs([stores.experiment_id])
+    assert {run.info.run_id for run in found} == set(ids)
+    for record, run_id in zip(RECORDS.values(), ids, strict=True):
+        alone = stores.bulk.create(record, OWN).run_id
+        tables = ["tags", "params", "metrics", "latest_metrics"]
+        for table in tables if record.name == "zero" else [*tables, "runs"]:
+            assert rows(config, table, run_id) == rows(config, table, alone), record.name
+
+    before = len(stores.client.search_runs([stores.experiment_id]))
+    refuse(config, "seed 3")
+    with pytest.raises(MlflowException, match="not this one"):
+        together(stores, "nothing", "plain")
+    assert len(stores.client.search_runs([stores.experiment_id])) == before
+
+
+def together(stores: Stores, *names: str) -> None:
+    with stores.bulk.together():
+        for name in names:
+            stores.bulk.create(RECORDS[name], OWN)
+
+
+def refuse(config: TrackingConfig, name: str) -> None:
+    """Have the database refuse runs of this name."""
+    assert config.database_file is not None
+    with sqlite3.connect(config.database_file) as connection:
+        connection.execute(
+            f"CREATE TRIGGER refuse BEFORE INSERT ON runs WHEN NEW.name = '{name}' "
+            "BEGIN SELECT RAISE(ABORT, 'not this one'); END"
+        )
+    connection.close()
+
+
+def test_of_many_runs_only_the_refused_one_is_missing(config: TrackingConfig) -> None:
+    with Tracker.open(config, experiment="digits") as tracker:
+        tracker.start_study("s", "study")
+        tracker.log_group("s", "g", "group")
+        assert tracker.flush(30)
+        refuse(config, "run 13")
+        for i in range(40):
+            tracker.log_run("s", "g", f"key{i}", f"run {i}", metrics={"x": i})
+        tracker.finish("s")
+        summary = tracker.close(30)
+    assert (summary.written, summary.failed) == (2 + 39 + 1, 1)
+    assert "not this one" in str(summary.first_error)
+    client = open_client(config)
+    (experiment,) = client.search_experiments(filter_string="name = 'digits'")
+    found = client.search_runs([experiment.experiment_id], "tags.kind = 'run'")
+    assert {run.data.metrics["x"] for run in found} == set(range(40)) - {13}
 
 
 def test_a_deleted_experiment_is_refused_as_by_the_client(stores: Stores) -> None:

@@ -3,6 +3,7 @@
 import resource
 import threading
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -29,21 +30,27 @@ class Switch(Sender):
         self.gate.set()
         self.got: list[int] = []
         self.threads: set[int] = set()
+        self.together = 1
+        self.sizes: list[int] = []
 
     def connect(self) -> None:
         pass
 
-    def send(self, operation: Operation) -> bool:
-        assert isinstance(operation, WriteNote)
+    def most(self, operations: Sequence[Operation]) -> int:
+        return min(self.together, len(operations))
+
+    def send_together(self, operations: Sequence[Operation]) -> list[bool]:
         self.gate.wait(30)
-        number = int(operation.text)
+        numbers = [int(op.text) for op in operations if isinstance(op, WriteNote)]
+        assert len(numbers) == len(operations)
         if self.away:
-            raise StoreAwayError(f"note {number}: nobody answers")
-        if number in self.refused:
-            raise RefusedError(f"note {number}: too long")
+            raise StoreAwayError(f"note {numbers[0]}: nobody answers")
+        self.sizes.append(len(numbers))
+        if bad := self.refused.intersection(numbers):
+            raise RefusedError(f"note {min(bad)}: too long")
         self.threads.add(threading.get_ident())
-        new = number not in self.got
-        self.got.append(number)
+        new = [number not in self.got for number in numbers]
+        self.got += numbers
         return new
 
 
@@ -75,6 +82,32 @@ def test_operations_are_sent_in_order_on_another_thread(store: Switch, tmp_path:
     assert writer.close() == summary
     with pytest.raises(TrackingError, match="the description cannot be recorded: the tracker is"):
         writer.submit(note(1))
+
+
+def test_what_is_sent_together_is_taken_apart_to_find_the_one_that_is_refused(
+    store: Switch, tmp_path: Path
+) -> None:
+    store.together, store.refused = 4, {5}
+    store.gate.clear()
+    writer = BackgroundWriter(store, spool(tmp_path))
+    for i in range(12):
+        writer.submit(note(i))
+    time.sleep(0.1)  # the first may be under way by itself
+    store.gate.set()
+    assert writer.flush(10)
+    summary = writer.close(10)
+    assert (summary.written, summary.refused, summary.failed) == (11, 1, 0)
+    assert summary.first_error == "note 5: too long"
+    assert store.got == [i for i in range(12) if i != 5]
+    assert kept(tmp_path) == [5]
+    # Those that came in vain with it came one by one, and the rest together again.
+    vain = next(
+        i for i, size in enumerate(store.sizes) if size > 1 and sum(store.sizes[:i]) + size > 5
+    )
+    assert store.sizes[vain] == 4
+    assert store.sizes[vain + 1 : vain + 5] == [1] * 4
+    assert sum(store.sizes) == 12 + 4
+    assert max(store.sizes[vain + 5 :]) > 1
 
 
 def test_what_an_absent_store_misses_is_kept_and_sent_first_by_the_next(

@@ -1,0 +1,7 @@
+"""What the server process of the workers imports, so that every worker has it already."""
+
+from studies.engine.uncollected import uncollected
+
+with uncollected():
+    import studies.engine.calibration
+    import studies.engine.worker  # noqa: F401
