@@ -38,6 +38,7 @@ from studies.engine.storage import Ledger, open_storage
 from studies.engine.study import Study
 from studies.engine.tracking import environment_tags, machine
 from studies.engine.train import default_workers
+from studies.engine.uncollected import uncollected
 
 if TYPE_CHECKING:
     from studies.engine.compare import Comparisons
@@ -121,6 +122,9 @@ def _lead(
     if not finished:
         session.open_workers()
         recorder.open()
+        # The workers are not ready yet: what is needed later is imported meanwhile.
+        with uncollected():
+            pass
     facts = session.facts(fresh=options.fresh)
     if not finished:
         print(f"  trained {session.form.describe()}", flush=True)

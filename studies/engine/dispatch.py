@@ -109,7 +109,7 @@ class Dispatch:
         try:
             while True:
                 # Workers first: what one of them ended is stored while it trains the next.
-                while len(busy) < self._workers and (group := self._take()) is not None:
+                while (group := self._take(len(busy))) is not None:
                     taken[group.id] = group
                     busy[self._submit(group, form)] = group
                 for future, group in ended.items():
@@ -160,15 +160,21 @@ class Dispatch:
         with sentences(DataError):
             results = future.result()
         self._deaths = 0
-        for result in results:
-            new = result.key not in self._ledger
-            self._ledger.add(result)
-            if new:
-                on_result(result.key, result)
+        new = [result for result in results if result.key not in self._ledger]
+        self._ledger.add(*new)
+        for result in new:
+            on_result(result.key, result)
 
-    def _take(self) -> Group | None:
+    def _take(self, busy: int) -> Group | None:
+        """A group for a worker that is free, or one ahead, so that the next to be free begins at
+        once; not one that a worker of another process could begin sooner.
+        """
         member = self._members.own
-        return None if member is None else self._queue.take(member)
+        if member is None or busy > self._workers:
+            return None
+        if busy < self._workers:
+            return self._queue.take(member)
+        return self._queue.take(member, spare=self._workers * max(1, len(self._living())))
 
     def _submit(self, group: Group, form: Form) -> Future[list[Result]]:
         try:

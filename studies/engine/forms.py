@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any
 
-from studies.engine.run import Run, content_hash
+from studies.engine.run import Recipe, Run
 
 
 @dataclasses.dataclass(frozen=True)
@@ -76,8 +76,8 @@ def gather(runs: Sequence[Run], form: Form, workers: int) -> list[list[Run]]:
 
     Runs with a training method are trained one by one. The others of a group share everything but
     arm and learning rate, and the seed unless the form allows to mix seeds. Groups are about
-    equally large, and if possible their number is a multiple of that of the workers, so that all
-    end at the same time.
+    equally large, and if possible their number is a multiple of that of the workers; the last ones
+    are smaller where that costs no stack, so that all workers end at the same time.
 
     Args:
         runs: what to train.
@@ -87,17 +87,27 @@ def gather(runs: Sequence[Run], form: Form, workers: int) -> list[list[Run]]:
     if not form.stacked:
         return [[run] for run in runs]
     groups = [[run] for run in runs if run.arm.method is not None]
-    kinds: dict[str, list[Run]] = {}
+    kinds: dict[tuple[Recipe, bool, int | None], list[Run]] = {}
     for run in (run for run in runs if run.arm.method is None):
-        recipe = dataclasses.asdict(dataclasses.replace(run.effective_recipe, lr=1.0))
-        seed = None if form.mixed_seeds else run.seed
-        kinds.setdefault(content_hash([recipe, run.test, seed]), []).append(run)
+        recipe = dataclasses.replace(run.effective_recipe, lr=1.0)
+        kinds.setdefault((recipe, run.test, None if form.mixed_seeds else run.seed), []).append(run)
     for kind in kinds.values():
         # Neighbours with equal learning rates are updated by one kernel.
         ordered = sorted(kind, key=lambda run: (run.effective_recipe.lr, run.seed))
         count = -(-len(ordered) // (form.size * form.blocks))
         if len(kinds) == 1:
-            count = min(len(ordered), -(-count // workers) * workers)
-        edges = [len(ordered) * i // count for i in range(count + 1)]
-        groups += [ordered[start:stop] for start, stop in pairwise(edges)]
+            count = -(-count // workers) * workers
+        parts = _split(ordered, count)
+        if len(kinds) == 1 and 1 < workers < count:
+            # One worker is always faster: the last round is dealt out in smaller pieces.
+            parts, last = parts[:-workers], parts[-workers:]
+            parts += [piece for part in last for piece in _split(part, form.blocks)]
+        groups += parts
     return groups
+
+
+def _split(runs: Sequence[Run], count: int) -> list[list[Run]]:
+    """Runs in so many parts of about equal size, or fewer where there are not enough."""
+    count = min(len(runs), count)
+    edges = [len(runs) * i // count for i in range(count + 1)]
+    return [list(runs[start:stop]) for start, stop in pairwise(edges)]

@@ -48,16 +48,18 @@ class Queue:
         trial = create_trial(state=TrialState.WAITING, user_attrs={"runs": _plain(runs)})
         return self._storage.create_new_trial(self._study, template_trial=trial)
 
-    def take(self, member: int) -> Group | None:
+    def take(self, member: int, *, spare: int = 0) -> Group | None:
         """Take the group that has waited longest; None if none waits.
 
         Args:
             member: who takes it.
+            spare: take none if no more than so many wait.
         """
         from optuna.exceptions import UpdateFinishedTrialError
         from optuna.trial import TrialState
 
-        for trial in self._trials(TrialState.WAITING):
+        waiting = self._trials(TrialState.WAITING)
+        for trial in waiting if len(waiting) > spare else ():
             try:
                 if not self._storage.set_trial_state_values(trial._trial_id, TrialState.RUNNING):
                     continue  # another process was faster

@@ -174,7 +174,9 @@ class Result:
 
     def to_dict(self) -> Plain:
         """Plain data from which `Result.from_dict` makes an equal value."""
-        return {**dataclasses.asdict(self), "history": [dict(epoch) for epoch in self.history]}
+        # Not `asdict`: it would copy all that is inside, hundreds of values, for every training.
+        own = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        return {**own, "history": list(self.history)}
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Result:

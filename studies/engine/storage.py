@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import logging
 import re
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from studies.engine.errors import UserError
 from studies.engine.locks import JournalLock
@@ -32,6 +33,9 @@ __all__ = [
 
 # Longer than the slowest disk takes to create the tables.
 _CREATION_SECONDS = 120.0
+# Results in one trial of the ledger: a trial costs a storage far more than what it holds, but the
+# text columns of some databases take no more than 64 kB.
+_TOGETHER = 8
 
 
 def open_storage(url: str | None, output: Path, limit: float = 600.0) -> PatientStorage:
@@ -153,7 +157,7 @@ def delete_studies(storage: BaseStorage, name: str) -> None:
 
 
 class Ledger:
-    """Results of finished runs by key, kept as trials of one Optuna study.
+    """Results of finished runs by key, kept in the trials of one Optuna study, some in each.
 
     Args:
         storage: an open Optuna storage.
@@ -173,7 +177,11 @@ class Ledger:
     def refresh(self) -> set[str]:
         """Take over what other processes have added; returns the keys of new results."""
         trials = self._study.get_trials(deepcopy=False)
-        results = [Result.from_dict(trial.user_attrs["result"]) for trial in trials[self._read :]]
+        results = [
+            Result.from_dict(plain)
+            for trial in trials[self._read :]
+            for plain in _results_in(trial.user_attrs)
+        ]
         self._read = len(trials)
         new = {result.key: result for result in results if result.key not in self._results}
         self._results |= new
@@ -197,18 +205,21 @@ class Ledger:
     def __len__(self) -> int:
         return len(self._results)
 
-    def add(self, result: Result) -> None:
-        """Store a finished run; from here on it is never trained again."""
+    def add(self, *results: Result) -> None:
+        """Store finished runs; from here on they are never trained again."""
         import optuna
 
-        if result.key in self._results:
-            return
-        self._study.add_trial(
-            optuna.trial.create_trial(
-                value=result.val_accuracy, user_attrs={"result": result.to_dict()}
+        missing = {r.key: r for r in results if r.key not in self._results}
+        new = list(missing.values())
+        for start in range(0, len(new), _TOGETHER):
+            some = new[start : start + _TOGETHER]
+            self._study.add_trial(
+                optuna.trial.create_trial(
+                    value=max(result.val_accuracy for result in some),
+                    user_attrs={"results": [result.to_dict() for result in some]},
+                )
             )
-        )
-        self._results[result.key] = result
+            self._results |= {result.key: result for result in some}
 
     def remember(self, name: str, value: Plain) -> None:
         """Keep plain data beside the results (what was learned of data and network)."""
@@ -218,3 +229,8 @@ class Ledger:
         """What `remember` kept, or None."""
         value = self._study.user_attrs.get(name)
         return None if value is None else dict(value)
+
+
+def _results_in(attributes: Mapping[str, Any]) -> Sequence[Plain]:
+    """The results in a trial of the ledger; in older ledgers there is one in each."""
+    return attributes["results"] if "results" in attributes else [attributes["result"]]

@@ -1,3 +1,4 @@
+import importlib.util
 import subprocess
 import sys
 
@@ -28,6 +29,17 @@ def test_digits_splits_are_disjoint_complete_and_of_the_stated_sizes(digits):
         assert (y.numpy() == source.target[where]).all()
         raw = x * digits._data().normalization.std[0] + digits._data().normalization.mean[0]
         assert np.allclose(raw[:, 0].numpy() * 16, source.images[where], atol=1e-4)
+
+
+def test_digits_are_read_without_scikit_learn_and_with_it_alike(monkeypatch) -> None:
+    alone = Digits().load()
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    by_library = Digits().load()
+    for read in (alone, by_library):
+        assert read.train_x.shape == (1797, 1, 8, 8)
+        assert (read.train_x.dtype, read.train_y.dtype) == (torch.float32, torch.int64)
+    assert torch.equal(alone.train_x, by_library.train_x)
+    assert torch.equal(alone.train_y, by_library.train_y)
 
 
 def test_normalised_by_the_train_split_only(digits):

@@ -150,7 +150,7 @@ def test_two_devices_give_the_results_of_one(start: Start, tmp_path: Path) -> No
 def results(folder: Path) -> int:
     """Trainings that the ledger of a study holds."""
     journal = folder / "out" / "study.journal"
-    return len(re.findall(r'"result": ?\{', journal.read_text())) if journal.exists() else 0
+    return len(re.findall(r'"initialization": ?\{', journal.read_text())) if journal.exists() else 0
 
 
 def wait_for_results(process: subprocess.Popen[str], folder: Path, count: int) -> int:

@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
+from optuna.trial import create_trial
 
 from studies.engine.errors import UserError
 from studies.engine.identity import bind_folder, check_identity
@@ -47,6 +48,17 @@ def test_results_come_back_equal_and_once(tmp_path: Path, url: str | None) -> No
     assert len(again) == 2
     assert again["a"] == result("a")
     assert "c" not in again
+    many = [result(f"many {i}") for i in range(20)]
+    again.add(many[3], *many)  # one is there already
+    assert len(again._study.trials) == 2 + 1 + 3
+    third = Ledger(open_storage(address, tmp_path), "s")
+    assert len(third) == len(again) == 22
+    assert all(third[one.key] == one for one in many)
+    # What an earlier version wrote, one result in each trial.
+    old = create_trial(value=0.5, user_attrs={"result": result("old").to_dict()})
+    third._study.add_trial(old)
+    assert again.refresh() == {"old"}
+    assert again["old"] == result("old")
 
 
 def test_another_configuration_is_refused_with_what_differs(tmp_path: Path) -> None:

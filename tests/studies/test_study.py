@@ -160,7 +160,7 @@ def test_interrupted_study_continues_to_the_undisturbed_result(
     )
     journal = tmp_path / "stopped" / "study.journal"
     deadline = time.monotonic() + 120
-    while not (journal.exists() and journal.read_text().count('"result"') >= 3):
+    while not (journal.exists() and journal.read_text().count('"initialization"') >= 3):
         assert process.poll() is None
         assert time.monotonic() < deadline
         time.sleep(0.02)
@@ -169,7 +169,7 @@ def test_interrupted_study_continues_to_the_undisturbed_result(
     assert process.returncode == 130
     assert "Interrupted" in stderr
     assert "Traceback" not in stderr
-    stored = journal.read_text().count('"result"')
+    stored = journal.read_text().count('"initialization"')
     assert 3 <= stored < 22
 
     resumed = prepared(STUDY, *argv, "--output", "stopped")

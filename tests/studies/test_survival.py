@@ -95,7 +95,7 @@ def lines(folder: Path) -> int:
 def results(folder: Path) -> int:
     """The trainings that a study has finished."""
     journal = folder / "study.journal"
-    return journal.read_text().count('"result"') if journal.exists() else 0
+    return journal.read_text().count('"initialization"') if journal.exists() else 0
 
 
 def wait_for(process: Study, folder: Path, target: int) -> bool:

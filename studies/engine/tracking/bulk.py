@@ -72,6 +72,17 @@ def bulk_store(client: "MlflowClient") -> "SqlAlchemyStore | None":
     return store
 
 
+def disconnect(store: "SqlAlchemyStore") -> None:
+    """Close the store's connections; it opens others when it is used again.
+
+    With the last connection of an SQLite file everything moves from its write-ahead log into the
+    file itself, which then can be copied alone.
+
+    Source: https://www.sqlite.org/wal.html.
+    """
+    store.engine.dispose()
+
+
 @dataclass(frozen=True, kw_only=True)
 class FinishedRun:
     """A run as it is written.

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from studies.engine.tracking.bulk import FinishedRun, bulk_store, write_runs
+from studies.engine.tracking.bulk import FinishedRun, bulk_store, disconnect, write_runs
 from studies.engine.tracking.catalogue import Known
 from studies.engine.tracking.fields import PARAM_LIMIT, TAG_LIMIT, metric_points, text_fields
 from studies.engine.tracking.records import STATUSES, Record
@@ -37,6 +37,11 @@ class Entries:
     def in_bulk(self) -> bool:
         """Whether the store takes many finished runs at once."""
         return self._database is not None
+
+    def disconnect(self) -> None:
+        """Close the connections with a database; they are opened again when they are needed."""
+        if self._database is not None:
+            disconnect(self._database)
 
     @contextmanager
     def together(self) -> Iterator[None]:

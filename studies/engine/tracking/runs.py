@@ -58,6 +58,10 @@ class RunStore:
         """Write the finished runs of the block at its end: all or none."""
         return self._entries.together()
 
+    def disconnect(self) -> None:
+        """Close the connections with a database; they are opened again when they are needed."""
+        self._entries.disconnect()
+
     def answers(self) -> bool:
         """Ask the store something small; raises what it raises."""
         self._client.search_experiments(max_results=1)

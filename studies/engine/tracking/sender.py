@@ -41,6 +41,11 @@ class Sender:
         if self._runs is None:
             self._runs = self._destination.connect()
 
+    def disconnect(self) -> None:
+        """Close the connections with a database, when everything is sent."""
+        if self._runs is not None:
+            self._runs.disconnect()
+
     def send(self, operation: Operation) -> bool:
         """Write an operation; False if the store had it already.
 

@@ -16,6 +16,7 @@ _FIRST_PAUSE_S = 2.0  # between two tries of a store that is away; doubled each 
 _LONGEST_PAUSE_S = 60.0
 _KEEP_EVERY_S = 1.0  # how long a record may be in memory alone while the store is away
 _TOGETHER = 100  # records that are sent together at most
+_GATHER_S = 0.2  # how long the first of them waits for others; many cost hardly more than one
 _STALL_S = 10.0  # closing gives up a store that takes longer over one record
 
 
@@ -41,6 +42,7 @@ class BackgroundWriter:
         self._pending = deque(spool.content.operations if spool else ())
         self._kept = len(self._pending)
         self._taken, self._done = len(self._pending), 0
+        self._awaited = 0  # threads that wait for the end of what is queued
         self._away = self._gave_up = self._closing = self._stopped = False
         self._progress = time.monotonic()
         self._summary = TrackingSummary(spool=spool.file if spool else None)
@@ -87,7 +89,10 @@ class BackgroundWriter:
         """
         with self._changed:
             target = self._taken
+            self._awaited += 1
+            self._changed.notify_all()
             self._changed.wait_for(lambda: self._done >= target or self._away, timeout)
+            self._awaited -= 1
             return self._done >= target
 
     def close(
@@ -111,6 +116,8 @@ class BackgroundWriter:
                 self._stop(timeout)
         if not self._pending:
             self._thread.join(1.0)
+            if not self._thread.is_alive():
+                self._sender.disconnect()
         return self._summary
 
     def _wait_for_end(self, timeout: float | None, stall: float | None) -> None:
@@ -169,6 +176,10 @@ class BackgroundWriter:
         """Wait for the next operations, to be sent together; none at the end."""
         with self._changed:
             self._changed.wait_for(lambda: self._pending or self._closing)
+            if most > 1 and not self._kept:
+                self._changed.wait_for(
+                    lambda: self._closing or self._awaited or len(self._pending) >= most, _GATHER_S
+                )
             if self._stopped:
                 return []
             waiting = list(islice(self._pending, most))

@@ -1,5 +1,6 @@
 import dataclasses
 import os
+import shutil
 import sqlite3
 import threading
 from contextlib import nullcontext
@@ -56,6 +57,19 @@ def log_study(tracker: Tracker, seeds: int = 2) -> str:
     tracker.finish(parent)
     assert tracker.flush(30)
     return parent
+
+
+def test_a_closed_tracker_leaves_one_file_that_can_be_copied_alone(
+    config: TrackingConfig, tmp_path: Path
+) -> None:
+    with Tracker.open(config, experiment="digits") as tracker:
+        log_study(tracker, 40)
+        assert (tmp_path / "mlflow.db-wal").exists()
+    assert not (tmp_path / "mlflow.db-wal").exists()
+    shutil.copy(tmp_path / "mlflow.db", tmp_path / "copy.db")
+    with sqlite3.connect(tmp_path / "copy.db") as connection:
+        assert connection.execute("SELECT count(*) FROM runs").fetchone() == (42,)
+    connection.close()
 
 
 def test_study_group_and_runs_read_back(

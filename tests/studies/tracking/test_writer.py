@@ -36,6 +36,9 @@ class Switch(Sender):
     def connect(self) -> None:
         pass
 
+    def disconnect(self) -> None:
+        pass
+
     def most(self, operations: Sequence[Operation]) -> int:
         return min(self.together, len(operations))
 
