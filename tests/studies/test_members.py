@@ -4,8 +4,10 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import optuna
 import pytest
@@ -13,10 +15,12 @@ from optuna.storages import BaseStorage
 from optuna.trial import TrialState
 
 from studies.engine import members as module
+from studies.engine.dispatch import Dispatch
+from studies.engine.forms import ALONE
 from studies.engine.members import Members
 from studies.engine.queue import Queue
-from studies.engine.run import Arm, Recipe, Run
-from studies.engine.storage import open_storage
+from studies.engine.run import Arm, Environment, Recipe, Run
+from studies.engine.storage import Ledger, open_storage
 
 RECIPE = Recipe("digits", "lenet_300_100", 1, 50)
 GLOROT, HE = Arm("Glorot", {"name": "glorot_normal"}), Arm("He", {"name": "he_normal"})
@@ -144,6 +148,49 @@ def test_every_group_is_taken_once_and_comes_back_as_it_was(
     other.done(taken)
     other.done(taken)  # harmless
     assert states(storage, "s#queue") == ["COMPLETE", "RUNNING"]
+
+
+def test_what_others_could_begin_sooner_is_not_taken_ahead(storage: BaseStorage) -> None:
+    queue = Queue(storage, "s", RECIPE)
+    ids = [queue.put([Run(RECIPE, GLOROT, seed)]) for seed in range(3)]
+    assert queue.take(1, spare=3) is None
+    assert states(storage, "s#queue") == ["WAITING"] * 3
+    taken = queue.take(1, spare=2)
+    assert taken is not None
+    assert taken.id == ids[0]
+    assert queue.take(1, spare=2) is None
+
+
+class Counted(ThreadPoolExecutor):
+    """Worker threads; notes how many groups are in the pool when another comes."""
+
+    def __init__(self, workers: int) -> None:
+        super().__init__(workers)
+        self.loads: list[int] = []
+        self.futures: list[Future[Any]] = []
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+        self.loads.append(sum(not future.done() for future in self.futures))
+        self.futures.append(super().submit(fn, *args, **kwargs))
+        return self.futures[-1]
+
+
+def test_a_free_worker_finds_its_next_group_ready_until_few_are_left(tmp_path: Path) -> None:
+    storage = open_storage(None, tmp_path)
+    recipe = Recipe("digits:train_limit=50", "mlp:hidden=4", 1, 50)
+    runs = [Run(recipe, GLOROT, seed) for seed in range(6)]
+    arrived: list[str] = []
+    with Members(storage, "s") as members, Counted(1) as pool:
+        ledger, queue = Ledger(storage, "s"), Queue(storage, "s", recipe)
+        dispatch = Dispatch(ledger, queue, members, Environment("cpu"), 1, lambda anew: pool)
+        dispatch.train(runs, ALONE, lambda key, result: arrived.append(key))
+    assert arrived == [run.key for run in runs]
+    assert len(ledger) == 6
+    # The first finds the pool empty and the second comes at once; of the last two, one may wait
+    # for the other to end.
+    assert pool.loads[:2] == [0, 1]
+    assert max(pool.loads) == 1
+    assert states(storage, "s#queue") == ["COMPLETE"] * 6
 
 
 def test_groups_of_the_dead_and_those_given_back_are_lost_once(storage: BaseStorage) -> None:
