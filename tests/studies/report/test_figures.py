@@ -52,8 +52,11 @@ def test_every_seed_of_every_arm_is_a_point_and_pairs_are_joined(
     assert drawn == pytest.approx(
         sorted(100 * v for a in pair for v in study.accuracies[a].values())
     )
-    joins = [line for line in lines if line.get_linewidth() == 0.5 and len(line.get_path()) == 2]
-    assert len(joins) == 7 * 10
+    joins = drawings["seeds"].figure.axes[0].collections
+    assert [len(each.get_paths()) for each in joins] == [10] * 7
+    ends = joins[0].get_paths()[0].vertices
+    seed = min(study.accuracies[pair[0]])
+    assert ends[:, 0] == pytest.approx([100 * study.accuracies[arm][seed] for arm in pair])
 
 
 def test_differences_are_the_comparisons(study: StoredStudy, drawings: dict[str, Drawing]) -> None:

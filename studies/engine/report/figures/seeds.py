@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from matplotlib.collections import LineCollection
 from matplotlib.lines import Line2D
 
 from studies.engine.compare import Comparison, Comparisons
@@ -35,9 +36,14 @@ def draw_seeds(study: StoredStudy) -> Drawing:
         places = [top + i for i in range(len(group))]
         if len(group) == 2:
             ours, theirs = (study.accuracies[arm] for arm in group)
-            for seed in sorted(set(ours) & set(theirs)):
-                ends = [scale * ours[seed], scale * theirs[seed]]
-                axes.plot(ends, places, color=SOFT, linewidth=0.5, alpha=0.6, zorder=1)
+            joins = [
+                [(scale * ours[seed], places[0]), (scale * theirs[seed], places[1])]
+                for seed in sorted(set(ours) & set(theirs))
+            ]
+            # Many lines lie upon each other: fainter, they show where most of them run.
+            alpha = min(0.6, max(0.2, 12 / max(1, len(joins))))
+            lines = LineCollection(joins, colors=SOFT, linewidths=0.5, alpha=alpha, zorder=1)
+            axes.add_collection(lines)
         for place, arm, colour, marker in zip(places, group, COLOURS, ("o", "^"), strict=False):
             values = [scale * value for value in study.accuracies[arm].values()]
             axes.plot(
