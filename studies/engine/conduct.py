@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import gc
 import shutil
 import tempfile
 import time
@@ -121,10 +122,11 @@ def _lead(
     plan, study, ledger = session.plan, session.plan.study, session.ledger
     if not finished:
         session.open_workers()
-        recorder.open()
-        # The workers are not ready yet: what is needed later is imported meanwhile.
+        # While the workers get ready: MLflow, and what the confirmation needs.
         with uncollected():
-            pass
+            recorder.open()
+            import studies.engine.compare  # noqa: F401
+        gc.freeze()
     facts = session.facts(fresh=options.fresh)
     if not finished:
         print(f"  trained {session.form.describe()}", flush=True)

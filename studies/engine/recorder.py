@@ -29,7 +29,6 @@ from studies.engine.study import Family
 from studies.engine.tracking import Tracker, TrackingError, environment_tags, ui_command
 from studies.engine.tracking.destination import Destination
 from studies.engine.tracking.views import study_views
-from studies.engine.uncollected import uncollected
 
 if TYPE_CHECKING:
     from studies.engine.compare import Comparisons
@@ -103,10 +102,9 @@ class Recorder:
             plan, study = self._plan, self._plan.study
             searched = dict.fromkeys(p.name for family in plan.families for p in family.space)
             views = study_views(plan.recipe.data, plan.recipe.network, list(searched))
-            with uncollected():  # MLflow is imported
-                self._tracker = open_tracker(
-                    self._config, study.name, plan.output, study.question, views
-                )
+            self._tracker = open_tracker(
+                self._config, study.name, plan.output, study.question, views
+            )
 
     def start(self, facts: Mapping[str, Any]) -> None:
         """Open the study's run and one run per arm of the confirmation."""
