@@ -5,10 +5,8 @@ from __future__ import annotations
 import os
 import pickle
 import socket
-import sys
 import time
 import traceback
-from datetime import timedelta
 from functools import partial
 from typing import Any
 
@@ -17,16 +15,12 @@ import torch.distributed as dist
 from torch._C._distributed_c10d import PrefixStore, TCPStore
 
 from studies.engine.errors import UserError
+from studies.engine.joining import JOIN, LOOPBACK, join
 from studies.engine.world import World
 
 Order = partial[Any]
 
-_JOIN = timedelta(minutes=5)
-# A process waits for orders as long as the leader has other things to do; that one has died is
-# told by the signs of life of `studies.engine.watch`, not by a limit of time.
-_PATIENCE = timedelta(days=7)
 _GRACE_SECONDS = 5.0
-LOOPBACK = "127.0.0.1"
 
 
 class Link:
@@ -43,22 +37,13 @@ class Link:
 
     def __init__(self, world: World) -> None:
         self.world = world
-        if world.nodes == 1 and sys.platform == "linux":
-            os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")
         attempt = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
         try:
             # Kept: the server lives as long as this object.
             self._server = _open_store(world)
             self.store = PrefixStore(f"study/{attempt}", self._server)
-            backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
-            dist.init_process_group(
-                backend,
-                store=PrefixStore("group", self.store),
-                rank=world.rank,
-                world_size=world.size,
-                timeout=_PATIENCE,
-            )
-            self.meet()
+            aside = PrefixStore(f"study/{attempt}", _connect(world))
+            join(world, self.store, aside)
         except (RuntimeError, OSError) as error:
             reason = str(error).strip().splitlines()[0]
             raise UserError(
@@ -145,8 +130,12 @@ def _open_store(world: World) -> TCPStore:
     serves = world.rank == 0 and os.environ.get("TORCHELASTIC_USE_AGENT_STORE") != "True"
     if serves and world.address == LOOPBACK:
         return serve_on_loopback(world.port)
+    return _connect(world, serves=serves)
+
+
+def _connect(world: World, serves: bool = False) -> TCPStore:
     return TCPStore(
-        world.address, world.port, is_master=serves, timeout=_JOIN, wait_for_workers=False
+        world.address, world.port, is_master=serves, timeout=JOIN, wait_for_workers=False
     )
 
 
@@ -164,7 +153,7 @@ def serve_on_loopback(port: int = 0) -> TCPStore:
         LOOPBACK,
         listener.getsockname()[1],
         is_master=True,
-        timeout=_JOIN,
+        timeout=JOIN,
         wait_for_workers=False,
         master_listen_fd=listener.detach(),
     )

@@ -11,7 +11,8 @@ from torch.distributed.elastic.rendezvous import (
     rendezvous_handler_registry,
 )
 
-from studies.engine.link import LOOPBACK, serve_on_loopback
+from studies.engine.joining import LOOPBACK
+from studies.engine.link import serve_on_loopback
 
 BACKEND = "loopback"
 

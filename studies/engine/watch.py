@@ -17,12 +17,14 @@ class Watch:
     """A thread that shows that this process lives, and looks after the others.
 
     Process 0 looks after all, the others after process 0; all after the elastic launcher that
-    started them. A blocked collective call, which no signal interrupts, does not hold it up.
+    started them. A blocked collective call, which no signal interrupts, does not hold it up. A
+    second thread looks after the first, which a network that is down blocks for a quarter of an
+    hour.
 
     Args:
         link: the connection.
-        on_end: called once, in the thread, when this process cannot go on: with what another
-            process reported, or with the error of a lost connection.
+        on_end: called once, in one of the threads, when this process cannot go on: with what
+            another process reported, or with the error of a lost connection.
     """
 
     def __init__(self, link: Link, on_end: Callable[[BaseException], None]) -> None:
@@ -38,6 +40,7 @@ class Watch:
         link.meet()  # now every process has shown itself
         self._thread = threading.Thread(target=self._look, name="signs of life", daemon=True)
         self._thread.start()
+        threading.Thread(target=self._mind, name="signs of looking", daemon=True).start()
 
     def stop(self) -> None:
         """Look no more."""
@@ -59,9 +62,9 @@ class Watch:
                 reported = self._link.reported() if leads else None
                 over = not leads and self._link.ended()
             except RuntimeError:  # who serves the store is gone
-                return self._on_end(lost(self._link.world))
+                return self._end(lost(self._link.world))
             if reported is not None:
-                return self._on_end(reported)
+                return self._end(reported)
             unchanged = [
                 same + 1 if value == before else 0
                 for same, value, before in zip(unchanged, values, seen, strict=True)
@@ -69,5 +72,18 @@ class Watch:
             seen = values
             orphaned = self._parent is not None and os.getppid() != self._parent
             if over or orphaned or max(unchanged) >= _LOOKS:
-                return self._on_end(lost(self._link.world))
+                return self._end(lost(self._link.world))
         return None
+
+    def _mind(self) -> None:
+        beats, unchanged = self._beats, 0
+        while not self._stopped.wait(_PERIOD_SECONDS):
+            unchanged = unchanged + 1 if self._beats == beats else 0
+            beats = self._beats
+            if unchanged >= _LOOKS:
+                return self._end(lost(self._link.world))
+        return None
+
+    def _end(self, error: BaseException) -> None:
+        self._stopped.set()
+        self._on_end(error)
