@@ -15,7 +15,14 @@ from studies.engine.errors import UserError
 from studies.engine.options import StudyOptions
 from studies.engine.processes import prepare_environment
 from studies.engine.run import Environment
-from studies.engine.world import LAUNCHER, SINGLE, World, launched_rank, launched_world
+from studies.engine.world import (
+    LAUNCHER,
+    SINGLE,
+    World,
+    first_of_launcher,
+    launched_rank,
+    launched_world,
+)
 from studies.engine.world_pool import dismiss, leading, serve
 
 # A process that would end before process 0 has spoken gets it ended by its launcher.
@@ -95,8 +102,9 @@ def check_devices(options: StudyOptions, world: World = SINGLE) -> None:
 def in_one_voice(main: Callable[[], NoReturn]) -> NoReturn:
     """Run a program that may be one of several launched processes, of which the first speaks.
 
-    What the others would print is process 0's to say. A process that failed leaves at once, with
-    whatever its threads still wait for.
+    What the others would print is process 0's to say. Mistakes are also said by the first process
+    of every other host, where a launcher was started in a terminal of its own. A process that
+    failed leaves at once, with whatever its threads still wait for.
 
     Args:
         main: parses the command line, works, and raises SystemExit.
@@ -107,8 +115,10 @@ def in_one_voice(main: Callable[[], NoReturn]) -> NoReturn:
     try:
         if rank == "0":
             main()
-        with open(os.devnull, "w") as nowhere, redirect_stdout(nowhere), redirect_stderr(nowhere):
-            main()
+        with open(os.devnull, "w") as nowhere:
+            errors = sys.stderr if first_of_launcher() else nowhere
+            with redirect_stdout(nowhere), redirect_stderr(errors):
+                main()
     except SystemExit as end:
         code = end.code if isinstance(end.code, int) else int(end.code is not None)
     except BaseException:

@@ -86,6 +86,8 @@ def start_team(
         except ChildFailedError as error:
             rank, failure = error.get_first_failure()
             if failure.exitcode > 0:
+                if failure.exitcode == 1 and hosts.rank > 0:
+                    print(f"error: Host 0 ({hosts.address}) says what failed.", file=sys.stderr)
                 return int(failure.exitcode)  # it has said why
             raise UserError(
                 f"Process {rank} of {devices * hosts.nodes} was killed "

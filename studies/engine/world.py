@@ -92,6 +92,12 @@ def launched_rank(environ: Mapping[str, str] | None = None) -> str | None:
     return None
 
 
+def first_of_launcher(environ: Mapping[str, str] | None = None) -> bool:
+    """Whether this is the first process of an elastic launcher, of which every host has one."""
+    environ = os.environ if environ is None else environ
+    return "TORCHELASTIC_RUN_ID" in environ and environ.get("LOCAL_RANK") == "0"
+
+
 def crew(workers: int) -> str:
     """Who trains, for people: "on 2 worker processes", "on 4 devices together"."""
     size = launched_world().size

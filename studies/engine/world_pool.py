@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import queue
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -154,6 +155,7 @@ def serve(world: World) -> int:
         UserError: the processes did not find each other.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, _leave)
     from studies.engine.link import Link
     from studies.engine.watch import Watch
 
@@ -163,6 +165,10 @@ def serve(world: World) -> int:
     thread.start()
     thread.join()
     return 0
+
+
+def _leave(number: int, frame: Any) -> None:
+    sys.exit(128 + number)  # without a word, unlike a single process
 
 
 def _follow(link: Link, watch: Watch) -> None:
