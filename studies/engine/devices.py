@@ -75,11 +75,12 @@ def check_devices(options: StudyOptions, world: World = SINGLE) -> None:
     asked = {"--devices": options.devices, "--num-nodes": options.num_nodes}
     if world.size > 1:
         there = {
-            "--devices": (world.local_size, "devices per host"),
-            "--num-nodes": (world.nodes, "hosts"),
+            "--devices": (world.local_size, "device{} per host"),
+            "--num-nodes": (world.nodes, "host{}"),
         }
-        for flag, (number, what) in there.items():
+        for flag, (number, noun) in there.items():
             if asked[flag] not in ("auto", number):
+                what = noun.format("" if number == 1 else "s")
                 raise UserError(
                     f"{flag} {asked[flag]} does not fit: {world.describe()}, which makes "
                     f"{number} {what}; leave {flag} out, or start as many processes."

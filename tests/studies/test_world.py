@@ -138,6 +138,7 @@ def test_options_that_fit(world: World, options: dict[str, int]) -> None:
         (FOUR, {"devices": 4}, "--devices 4 does not fit: srun started 4 processes on 2 hosts"),
         (FOUR, {"devices": 1}, "which makes 2 devices per host"),
         (FOUR, {"num_nodes": 1}, "--num-nodes 1 does not fit"),
+        (World(size=2, local_size=2), {"num_nodes": 2}, "which makes 1 host; leave --num-nodes"),
         (FOUR, {"workers": 2}, "--workers 2 does not go with several devices"),
         (SINGLE, {"devices": 2, "workers": 2}, "start the command several times with one --storag"),
         (SINGLE, {"num_nodes": 2}, "lightning run --num-nodes 2"),
