@@ -64,7 +64,7 @@ STUDY = Study(
     # "Equal or just below": a mean difference of at most a point may count as just below.
     judge=expect({_TWIN: ("equivalent", "better")}, at_most=1.0),
     reduced="The paper's networks, optimiser and length are unknown to us; few epochs.",
-    duration="20 s quick, 40 s full on digits",
+    duration="15 s quick, 30 s full on digits",
 )
 
 if __name__ == "__main__":
