@@ -186,10 +186,10 @@ def test_a_free_worker_finds_its_next_group_ready_until_few_are_left(tmp_path: P
         dispatch.train(runs, ALONE, lambda key, result: arrived.append(key))
     assert arrived == [run.key for run in runs]
     assert len(ledger) == 6
-    # The first finds the pool empty and the second comes at once; of the last two, one may wait
-    # for the other to end.
+    # The first finds the pool empty and the second comes at once; the last is not taken ahead.
     assert pool.loads[:2] == [0, 1]
     assert max(pool.loads) == 1
+    assert pool.loads[-1] == 0
     assert states(storage, "s#queue") == ["COMPLETE"] * 6
 
 

@@ -16,22 +16,31 @@ _SLOW = ("diagnostics", "landscape", "seeds")
 
 
 @dataclasses.dataclass(frozen=True)
-class Picture:
-    """A figure of the report.
+class Words:
+    """What is said of a figure.
 
     Args:
         name: of its files and its place on the page.
         title: one line.
         reading: one sentence or two that say how to read it.
         alt: what it shows, for whom it is read aloud: the numbers that matter.
-        svg: the drawing as an element of a page.
-        files: the drawing as PNG and PDF.
     """
 
     name: str
     title: str
     reading: str
     alt: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Picture(Words):
+    """A figure of the report, drawn.
+
+    Args:
+        svg: the drawing as an element of a page.
+        files: the drawing as PNG and PDF.
+    """
+
     svg: str
     files: tuple[Path, ...]
 

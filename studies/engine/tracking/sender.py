@@ -1,6 +1,7 @@
 """Carries operations to a store, and says what became of each."""
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 
 from studies.engine.tracking.destination import Destination
 from studies.engine.tracking.errors import (
@@ -80,7 +81,8 @@ class Sender:
             raise StoreAwayError(str(error)) from None
         assert self._runs is not None
         try:
-            with self._runs.together():
+            # One by itself is there when `apply` returns, under whatever lock it holds.
+            with self._runs.together() if len(operations) > 1 else nullcontext():
                 return [operation.apply(self._runs) for operation in operations]
         except Exception as error:  # whatever a store, a driver or a file system raises
             failure = f"{operations[0].what}: {reason(error)}"

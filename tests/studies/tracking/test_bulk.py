@@ -2,6 +2,8 @@
 
 import math
 import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +12,11 @@ from mlflow import MlflowClient, MlflowException
 from mlflow.entities import Metric, Run
 
 from studies.engine.tracking import Tracker, TrackingConfig, bulk
+from studies.engine.tracking.destination import Destination
 from studies.engine.tracking.entries import Entries
+from studies.engine.tracking.operations import WriteGroup, WriteStudy
 from studies.engine.tracking.records import Record
+from studies.engine.tracking.sender import Sender
 from studies.engine.tracking.store import open_client, open_experiment
 
 # MLflow 3.17 uses what SQLAlchemy 2.1 deprecates.
@@ -257,6 +262,26 @@ def refuse(config: TrackingConfig, name: str) -> None:
             "BEGIN SELECT RAISE(ABORT, 'not this one'); END"
         )
     connection.close()
+
+
+def test_one_sent_alone_is_there_before_the_lock_is_given_back(config: TrackingConfig) -> None:
+    """Else another process, which looks under the same lock, would make it once more."""
+    sender = Sender(Destination(config, "digits"))
+    sender.connect()
+    assert sender._runs is not None
+    sender.send(WriteStudy(study="s", record=Record("study", status="running")))
+    client, seen = open_client(config), []
+
+    @contextmanager
+    def lock() -> Iterator[None]:
+        yield
+        (experiment,) = client.search_experiments(filter_string="name = 'digits'")
+        seen.append(len(client.search_runs([experiment.experiment_id], "tags.kind = 'group'")))
+
+    sender._runs._lock = lock
+    for i in range(2):
+        assert sender.send(WriteGroup(study="s", group=f"g{i}", record=Record("trial")))
+    assert seen == [1, 2]
 
 
 def test_of_many_runs_only_the_refused_one_is_missing(config: TrackingConfig) -> None:

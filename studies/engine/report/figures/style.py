@@ -13,6 +13,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
+from studies.engine.report.pictures import Words
+
 WIDTH = 3.4
 """Inches: one column of a two-column paper."""
 
@@ -66,21 +68,13 @@ _RC = {
 
 
 @dataclasses.dataclass(frozen=True)
-class Drawing:
-    """A figure of the report.
+class Drawing(Words):
+    """A figure of the report, with what is said of it.
 
     Args:
-        name: of its files and its place on the page.
-        title: one line.
-        reading: one sentence or two that say how to read it.
-        alt: what it shows, for whom it is read aloud: the numbers that matter.
         figure: matplotlib's.
     """
 
-    name: str
-    title: str
-    reading: str
-    alt: str
     figure: Figure
 
 
