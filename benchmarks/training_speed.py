@@ -108,18 +108,19 @@ def compare(name: str, case: Case, bench: Bench, repeats: int, usual: bool) -> N
 
 
 def by_size(case: Case, bench: Bench, repeats: int) -> tuple[list[float], float]:
-    """Model-steps per second of dense stacks of each size, and by hand with a fused optimiser."""
+    """Model-steps per second of stacks of each size, and by hand with a fused optimiser."""
+    kind = bench.calibrated(case).kind
     sides: dict[str, Callable[[], float]] = {FUSED: lambda: bench.plain(case, fused=True)}
     for size in SIZES:
         sides[str(size)] = lambda size=size: bench.engine(  # type: ignore[misc]
-            case.runs(size), Form("dense", size), record=False
+            case.runs(size), Form(kind, size), record=False
         )
     seconds, steps = medians(sides, repeats), bench.steps(case)
     return [steps / seconds[str(size)] for size in SIZES], steps / seconds[FUSED]
 
 
 def plot(names: Sequence[str], bench: Bench, repeats: int, file: Path) -> None:
-    """Draw model-steps per second over the size of a dense stack, one panel per case."""
+    """Draw model-steps per second over the size of a stack, one panel per case."""
     import matplotlib
 
     matplotlib.use("Agg")

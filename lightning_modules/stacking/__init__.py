@@ -8,9 +8,11 @@ from lightning_modules.stacking.networks import (
     VmapStack,
     refuse_unknown,
 )
+from lightning_modules.stacking.onednn import OneDnnStack, may_gain_from_onednn
 from lightning_modules.stacking.optimizer import STACKED_OPTIMIZERS, StackedOptimizer, clip_each_
 
 STACKS: dict[str, type[StackedNetwork]] = {
+    "onednn": OneDnnStack,
     "dense": DenseStack,
     "layers": LayerStack,
     "vmap": VmapStack,
@@ -23,10 +25,12 @@ __all__ = [
     "DenseStack",
     "LayerStack",
     "NotStackableError",
+    "OneDnnStack",
     "StackedNetwork",
     "StackedOptimizer",
     "VmapStack",
     "clip_each_",
+    "may_gain_from_onednn",
     "refuse_other_than_chain",
     "refuse_unknown",
 ]

@@ -47,11 +47,26 @@ class DenseStack(LayerStack):
         for layer, rectified in self._layers:
             weight, bias = layer.rows("weight").transpose(1, 2), layer.optional_rows("bias")
             if bias is None:
-                values = torch.bmm(values, weight)
+                values = self.product(values, weight)
             else:
-                values = torch.baddbmm(bias.unsqueeze(1), values, weight)
+                values = self.affine(bias.unsqueeze(1), values, weight)
             values = values.relu_() if rectified else values
         return values.flatten(0, 1)
+
+    def product(self, left: Tensor, right: Tensor, out: Tensor | None = None) -> Tensor:
+        """Matrix products (members, n, k) @ (members, k, m), without gradient.
+
+        Args:
+            left, right: the factors, views allowed.
+            out: memory that may be used for the result; None asks for new.
+        """
+        return torch.bmm(left, right, out=out)
+
+    def affine(
+        self, bias: Tensor, left: Tensor, right: Tensor, out: Tensor | None = None
+    ) -> Tensor:
+        """The same plus a bias (members, 1, m)."""
+        return torch.baddbmm(bias, left, right, out=out)
 
     @torch.no_grad()
     def gradients(self, x: Tensor, y: Tensor, smoothing: float = 0.0) -> Tensor:
@@ -71,9 +86,9 @@ class DenseStack(LayerStack):
         values = inputs
         for link in plan.links:
             if link.bias is None:
-                torch.bmm(values, link.transposed, out=link.output)
+                self.product(values, link.transposed, link.output)
             else:
-                torch.baddbmm(link.bias, values, link.transposed, out=link.output)
+                self.affine(link.bias, values, link.transposed, link.output)
             values = link.output.relu_() if link.rectified else link.output
         # The derivative of the cross-entropy: the network's distribution less the target's.
         # (For few classes, softmax by its parts is faster than as one call, whatever the stack.)
@@ -84,11 +99,13 @@ class DenseStack(LayerStack):
         lower = [None, *plan.links[:-1]]
         for below, link in zip(reversed(lower), reversed(plan.links), strict=True):
             received = inputs if below is None else below.output
-            torch.bmm(delta.transpose(1, 2), received, out=link.weight_gradient)
+            gradient = self.product(delta.transpose(1, 2), received, link.weight_gradient)
+            if gradient is not link.weight_gradient:
+                link.layer.take_gradient_rows("weight", gradient)
             if link.bias_gradient is not None:
                 torch.sum(delta, dim=1, out=link.bias_gradient)
             if below is not None:
-                delta = torch.bmm(delta, link.weight, out=below.delta)
+                delta = self.product(delta, link.weight, below.delta)
                 if below.rectified:
                     _rectified_gradient(delta, received, 0.0, grad_input=delta)
         return values.clone()
@@ -115,6 +132,7 @@ _rectified_gradient = torch.ops.aten.threshold_backward.grad_input
 class _Link:
     """Views and memory of one layer; shapes begin with (members, ...)."""
 
+    layer: StackedLinear
     rectified: bool
     weight: Tensor
     transposed: Tensor
@@ -136,6 +154,7 @@ class _Plan:
             shape = (members, n, weight.shape[1])
             self.links.append(
                 _Link(
+                    layer,
                     rectified,
                     weight,
                     weight.transpose(1, 2),

@@ -52,6 +52,15 @@ class Stacked(nn.Module):
             parameter.grad = torch.zeros_like(parameter)
         return self._rows[name].view(parameter.grad)
 
+    def take_gradient_rows(self, name: str, gradients: Tensor) -> None:
+        """Make these the gradients (members, *shape); contiguous memory is taken over as it is
+        where rows need no filling up.
+        """
+        if self._rows[name].width == self._rows[name].size:
+            getattr(self, name).grad = gradients.flatten(1)
+        else:
+            self.gradient_rows(name).copy_(gradients)
+
     def optional_rows(self, name: str) -> Tensor | None:
         """The same, or None if the module has no such parameter (a layer without bias)."""
         return self.rows(name) if name in self._rows else None

@@ -24,6 +24,7 @@ from lightning_modules.stacking import (
     NotStackableError,
     StackedOptimizer,
     clip_each_,
+    may_gain_from_onednn,
     refuse_other_than_chain,
     refuse_unknown,
 )
@@ -92,7 +93,7 @@ class Bench:
             if not kind.__module__.startswith("torch.")
         )
         return {
-            "version": 3,
+            "version": 4,
             "network": [repr(network), [list(p.shape) for p in network.parameters()], own],
             "shape": [*self._x.shape],
             "optimization": self._recipe.optimization() | {"lr": None, "milestones": None},
@@ -130,6 +131,13 @@ class Bench:
                 )
             return "vmap", ""
 
+    def rival(self, kind: str) -> str | None:
+        """Another kind of stack for the same networks, to be compared with that one."""
+        floats = self._device.type == "cpu" and self._dtype == torch.float32
+        if kind == "dense" and floats and may_gain_from_onednn(self._build(), len(self._x)):
+            return "onednn"
+        return None
+
     def alone(
         self, channels_last: bool, dtype: torch.dtype | None = None, *, fused: bool = True
     ) -> Trained:
@@ -160,8 +168,15 @@ class Bench:
         dtype: torch.dtype | None = None,
         *,
         fused: bool = True,
+        own_inputs: bool = False,
     ) -> Trained:
-        """A stack; the weights are its last member's, the same network whatever the size."""
+        """A stack; the weights are its last member's, the same network whatever the size.
+
+        Args:
+            kind, size, channels_last, dtype, fused: of the stack and its optimiser.
+            own_inputs: whether every member has the examples in memory of its own, as members with
+                different seeds do.
+        """
         pattern = self._initialised(0, dtype)
         stack = STACKS[kind](pattern, size).train()
         for member in range(size):
@@ -169,11 +184,12 @@ class Bench:
             stack.load_member(member, source)
         parameters = list(stack.parameters())
         optimizer = StackedOptimizer(parameters, [self._rule.lr] * size, self._rule, fused=fused)
-        x = self._x.to(dtype or self._dtype)
+        x = self._x.to(dtype or self._dtype).expand(size, *self._x.shape)
+        x = x.contiguous() if own_inputs else x
 
         def differentiated() -> Tensor:
             optimizer.zero_grad()
-            inputs = x.expand(size, *x.shape).flatten(0, 1)
+            inputs = x.flatten(0, 1)
             y = self._y.expand(size, *self._y.shape).flatten(0, 1)
             with self._autocast():
                 if channels_last:
@@ -187,8 +203,8 @@ class Bench:
 
         def step() -> Tensor:
             if isinstance(stack, DenseStack):
-                inputs, y = x.expand(size, *x.shape), self._y.expand(size, *self._y.shape)
-                loss = stack.gradients(inputs, y, self._rule.label_smoothing)[0, 0, 0]
+                y = self._y.expand(size, *self._y.shape)
+                loss = stack.gradients(x, y, self._rule.label_smoothing)[0, 0, 0]
             else:
                 loss = differentiated()
             if self._rule.gradient_clip > 0:
@@ -202,21 +218,24 @@ class Bench:
 
         return Trained(step, weights)
 
-    def agrees(self, kind: str, channels_last: bool, fused: bool) -> bool:
+    def agrees(self, kind: str, channels_last: bool, fused: bool, size: int = 3) -> bool:
         """Whether a member of a stack gets the weights that it gets alone.
 
         In float64 to rounding, compared with a lone network after two steps; and in the recipe's
-        precision to the last bit whatever the size of the stack.
+        precision to the last bit in stacks of one, two and `size`, and with examples of its own.
         """
         with torch.random.fork_rng(devices=[]):
             single = _after_two(self.alone(channels_last, torch.float64, fused=fused))
             member = _after_two(self.stack(kind, 2, channels_last, torch.float64, fused=fused))
             if not torch.allclose(single, member, rtol=1e-8, atol=1e-10):
                 return False
-            sizes = [
-                _after_two(self.stack(kind, size, channels_last, fused=fused)) for size in (1, 2, 3)
+            first, *others = [
+                _after_two(
+                    self.stack(kind, count, channels_last, fused=fused, own_inputs=own_inputs)
+                )
+                for count, own_inputs in ((1, False), (2, False), (2, True), (size, False))
             ]
-        return all(torch.equal(sizes[0], other) for other in sizes[1:])
+        return all(torch.equal(first, other) for other in others)
 
     def _initialised(self, seed: int, dtype: torch.dtype | None) -> nn.Module:
         network = self._build()

@@ -17,6 +17,8 @@ SIZES = (2, 4, 8, 16, 32)
 ADVANTAGE = 1.05
 # Where all steps of a stack take less than so many seconds, so many blocks share a Trainer.
 _SHORT, _BLOCKS = 2.0, 4
+# The smallest stack is taken whose rate is the best one's but for this.
+_SAME = 0.985
 
 
 def calibrate(recipe: Recipe, environment: Environment, workers: int, stack: int | None) -> Form:
@@ -87,12 +89,10 @@ def _measure(bench: Bench, most: int) -> Form:
     if kind is None:
         return _because(single, reason)
     try:
-        rates = _stacked_rates(bench, kind, single, most)
-        best = max(rates.values())
-        size = min(size for size, value in rates.items() if value > 0.97 * best)
+        kind, size, best = _best_stack(bench, kind, single, most)
         by_parts = rate(bench.stack(kind, size, single.channels_last, fused=False), size)
         fused = by_parts <= ADVANTAGE * best
-        trusted = bench.agrees(kind, single.channels_last, fused)
+        trusted = bench.agrees(kind, single.channels_last, fused, max(size, 3))
     except Exception as error:  # whatever a user's network does with more examples than a batch
         return _because(single, f"in a stack its code fails: {first_line(error)}")
     best = max(best, 0.0 if fused else by_parts)
@@ -102,6 +102,25 @@ def _measure(bench: Bench, most: int) -> Form:
     if not trusted:
         return _because(single, "in a stack its networks would influence each other's numbers")
     return Form(kind, size, 1, single.channels_last, rate=best, reason=measured, fused=fused)
+
+
+def _best_stack(bench: Bench, kind: str, single: Form, most: int) -> tuple[str, int, float]:
+    """Kind, size and rate of the fastest stack: of this kind or of the one that competes with it."""
+    size, best = _best_size(bench, kind, single, most)
+    rival = bench.rival(kind)
+    if rival is not None:
+        other, theirs = _best_size(bench, rival, single, most)
+        if theirs > ADVANTAGE * best and bench.agrees(
+            rival, single.channels_last, True, max(other, 3)
+        ):
+            return rival, other, theirs
+    return kind, size, best
+
+
+def _best_size(bench: Bench, kind: str, single: Form, most: int) -> tuple[int, float]:
+    rates = _stacked_rates(bench, kind, single, most)
+    best = max(rates.values())
+    return min(size for size, value in rates.items() if value > _SAME * best), best
 
 
 def _stacked_rates(bench: Bench, kind: str, single: Form, most: int) -> dict[int, float]:

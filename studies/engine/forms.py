@@ -65,6 +65,7 @@ class Form:
 
 _HOW = {
     "dense": "as batched matrix products",
+    "onednn": "as matrix products of oneDNN",
     "layers": "layer by layer",
     "vmap": "by torch.func.vmap",
 }

@@ -14,7 +14,9 @@ from datamodules import Digits
 from initializers import LSUV, HeNormal
 from lightning_modules import Classifier, Member, StackedClassifier, StackedData
 
-FORMS = {"alone": 1, "data": 1, "dense": 3, "layers": 3}  # with the number of networks
+# oneDNN's products are of float32 only: there sums differ with the number of examples.
+ROUNDING = {"onednn": 1e-3}
+FORMS = {"alone": 1, "data": 1, "dense": 3, "onednn": 3, "layers": 3}  # with the number of networks
 # Each form is trained on two processes that this one forks.
 SCRIPT = """
 import sys
@@ -49,7 +51,8 @@ class Note(pl.Callback):
 
 def fit(folder: Path, devices: int, form: str) -> None:
     trainer = pl.Trainer(
-        max_epochs=2, accelerator="cpu", devices=devices, precision="64-true",
+        max_epochs=2, accelerator="cpu", devices=devices,
+        precision="32-true" if form in ROUNDING else "64-true",
         strategy="ddp_fork" if devices > 1 else "auto", logger=False, enable_checkpointing=False,
         enable_progress_bar=False, enable_model_summary=False, callbacks=[Note(folder, form)],
     )  # fmt: skip
@@ -62,8 +65,9 @@ def fit(folder: Path, devices: int, form: str) -> None:
         trainer.fit(model, Digits(seed=7, train_limit=200))
         return
     members = [Member(HeNormal(), 7), Member(HeNormal(scale=1.5), 7), Member(HeNormal(), 8)]
+    network = "mlp:hidden=1200-100" if form == "onednn" else "lenet_300_100"
     stack = StackedClassifier(
-        "lenet_300_100", members, input_shape=(1, 8, 8), num_classes=10, form=form, block=2
+        network, members, input_shape=(1, 8, 8), num_classes=10, form=form, block=2
     )
     trainer.fit(stack, StackedData({s: Digits(seed=s, train_limit=200) for s in (7, 8)}))
 
@@ -92,7 +96,8 @@ def test_two_processes_start_alike_and_end_like_one(folder: Path, form: str, mem
     )
     assert first["start"] == second["start"] == one["start"]
     assert first["end"] == second["end"]
-    assert first["end"] == pytest.approx(one["end"], abs=1e-6)
+    rounding = ROUNDING.get(form, 1e-6)
+    assert first["end"] == pytest.approx(one["end"], rel=rounding, abs=rounding)
     assert len(first["history"]) == 2 * members
     for mine, theirs in zip(first["history"], one["history"], strict=True):
-        assert mine == pytest.approx(theirs, abs=1e-6)
+        assert mine == pytest.approx(theirs, abs=rounding)

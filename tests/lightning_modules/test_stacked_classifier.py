@@ -27,6 +27,7 @@ from lightning_modules.stacking import NotStackableError
 
 DATA: dict[str, Any] = {"input_shape": (1, 8, 8), "num_classes": 10}
 LENET, ODD = "lenet_300_100", "mlp:hidden=33-17"
+WIDE = "mlp:hidden=901-100"  # large enough for oneDNN
 SGD, ADAM = Optimization("sgd", 0.05), Optimization("adam", 1e-3)
 ALL = replace(
     SGD,
@@ -220,12 +221,15 @@ def test_dropout_loses_the_units_that_the_run_alone_loses(form: str, block: int 
         assert_close(stack, position, alone(with_dropout, member, SGD))
 
 
-@pytest.mark.parametrize("form", ["dense", "layers", "vmap"])
-def test_accuracy_in_float32_is_that_of_the_run_alone(form: str) -> None:
+@pytest.mark.parametrize(
+    ("form", "network"),
+    [("onednn", WIDE), ("dense", LENET), ("layers", LENET), ("vmap", LENET)],
+)
+def test_accuracy_in_float32_is_that_of_the_run_alone(form: str, network: str) -> None:
     size: dict[str, Any] = {"precision": "32-true", "limit": None}
-    stack = stacked(LENET, PAIR, ADAM, **size, form=form)
+    stack = stacked(network, PAIR, ADAM, **size, form=form)
     for position, member in enumerate(PAIR):
-        lone = alone(LENET, member, ADAM, **size).tested["test_accuracy"]
+        lone = alone(network, member, ADAM, **size).tested["test_accuracy"]
         assert stack.tested[position]["test_accuracy"] == pytest.approx(lone, abs=1.001 / 500)
         assert lone > 0.85
 
@@ -235,6 +239,8 @@ def test_accuracy_in_float32_is_that_of_the_run_alone(form: str) -> None:
     [
         (ODD, "dense", SGD),
         (ODD, "dense", replace(ALL, optimizer="adam")),
+        (WIDE, "onednn", replace(ALL, optimizer="adam")),
+        (WIDE, "onednn", SGD),
         (ODD, "layers", ALL),
         ("mlp:hidden=33-17,activation=tanh", "layers", ADAM),
         ("conv2", "layers", ALL),
@@ -256,14 +262,19 @@ def test_a_member_does_not_depend_on_its_company(
 WILD = Member(HeNormal(), 1, 1e12)
 
 
-@pytest.mark.parametrize(("form", "block"), [("dense", None), ("layers", None), ("dense", 2)])
-def test_who_diverges_leaves_and_the_others_go_on(form: str, block: int | None) -> None:
+@pytest.mark.parametrize(
+    ("network", "form", "block"),
+    [(ODD, "dense", None), (ODD, "layers", None), (ODD, "dense", 2), (WIDE, "onednn", 2)],
+)
+def test_who_diverges_leaves_and_the_others_go_on(
+    network: str, form: str, block: int | None
+) -> None:
     members = (FIVE[0], WILD, *FIVE[1:])
-    stack = stacked(ODD, members, SGD, precision="32-true", form=form, block=block)
-    others = stacked(ODD, FIVE, SGD, precision="32-true", form=form)
+    stack = stacked(network, members, SGD, precision="32-true", form=form, block=block)
+    others = stacked(network, FIVE, SGD, precision="32-true", form=form)
     assert stack.active == [0, 2, 3, 4, 5]
     assert stack.diverged == [False, True, False, False, False, False]
-    lone = alone(ODD, WILD, SGD, precision="32-true")
+    lone = alone(network, WILD, SGD, precision="32-true")
     assert lone.diverged
     assert len(stack.histories[1]) == len(lone.history) < 3
     assert not all(math.isfinite(value) for value in stack.histories[1][-1].values())
@@ -323,7 +334,13 @@ def test_a_callback_may_take_members_out(hook: str, form: str, block: int | None
 
 @pytest.mark.parametrize(
     ("network", "form", "block"),
-    [(ODD, "dense", None), (ODD, "layers", 2), (ODD, "vmap", 2), ("resnet:depth=8", "layers", 2)],
+    [
+        (ODD, "dense", None),
+        (WIDE, "onednn", None),
+        (ODD, "layers", 2),
+        (ODD, "vmap", 2),
+        ("resnet:depth=8", "layers", 2),
+    ],
 )
 @pytest.mark.parametrize("rule", [ALL, replace(ALL, optimizer="adam")], ids=["sgd", "adam"])
 def test_a_checkpoint_after_somebody_left_continues_to_the_bit(

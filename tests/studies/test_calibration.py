@@ -91,6 +91,8 @@ def test_an_optimiser_without_stacked_form_trains_alone_and_says_why(
         ("conv2", "layers", False, True, True),
         ("conv2", "layers", True, True, True),
         ("conv2", "layers", True, False, True),
+        ("mlp:hidden=600-100", "onednn", False, True, True),
+        ("mlp:hidden=601-99", "onednn", False, True, True),
         (f"{HERE}:Centred", "layers", False, True, False),
     ],
 )
@@ -209,6 +211,7 @@ class Table:
 
     has_images = True
     fuses = True
+    untrusted = ""
 
     def alone(self, channels_last: bool, *, fused: bool = True) -> str:
         return f"alone {channels_last} {fused}"
@@ -219,8 +222,11 @@ class Table:
     def kind(self) -> tuple[str, str]:
         return "layers", ""
 
-    def agrees(self, kind: str, channels_last: bool, fused: bool) -> bool:
-        return True
+    def rival(self, kind: str) -> str:
+        return "onednn"
+
+    def agrees(self, kind: str, channels_last: bool, fused: bool, size: int) -> bool:
+        return kind != self.untrusted
 
 
 ALONE, CHANNELS_LAST, BY_PARTS = "alone False True", "alone True True", "alone False False"
@@ -238,6 +244,10 @@ ALONE, CHANNELS_LAST, BY_PARTS = "alone False True", "alone True True", "alone F
         ({ALONE: 90, "layers 4 True": 99, "layers 8 True": 100}, ("layers", 4, False, True)),
         ({ALONE: 90, "layers 4 True": 99, "layers 4 False": 105}, ("layers", 4, False, False)),
         ({ALONE: 99, "layers 4 True": 99, "layers 4 False": 105}, ("layers", 4, False, False)),
+        ({ALONE: 90, "layers 4 True": 98, "layers 8 True": 100}, ("layers", 8, False, True)),
+        ({ALONE: 90, "layers 4 True": 100, "onednn 4 True": 104}, ("layers", 4, False, True)),
+        ({ALONE: 90, "layers 4 True": 100, "onednn 4 True": 106}, ("onednn", 4, False, True)),
+        ({ALONE: 100, "layers 4 True": 100, "onednn 4 True": 106}, ("onednn", 4, False, True)),
     ],
 )
 def test_another_way_has_to_be_clearly_faster(
@@ -248,6 +258,19 @@ def test_another_way_has_to_be_clearly_faster(
     monkeypatch.setattr(calibration, "rate", lambda name, members: rates.get(name, 85.0))
     form = calibration._measure(Table(), 32)  # type: ignore[arg-type]
     assert (form.kind, form.size, form.channels_last, form.fused) == expected
+
+
+@pytest.mark.parametrize(("untrusted", "expected"), [("onednn", "layers"), ("layers", "alone")])
+def test_a_faster_way_that_may_not_be_trusted_is_left_out(
+    monkeypatch: pytest.MonkeyPatch, untrusted: str, expected: str
+) -> None:
+    rates = {ALONE: 90, "layers 4 True": 100} | (
+        {"onednn 4 True": 150} if untrusted == "onednn" else {}
+    )
+    monkeypatch.setattr(calibration, "rate", lambda name, members: rates.get(name, 85.0))
+    table = Table()
+    table.untrusted = untrusted
+    assert calibration._measure(table, 32).kind == expected  # type: ignore[arg-type]
 
 
 def test_memory_of_a_step_lies_between_parameters_and_what_is_written_down() -> None:

@@ -118,6 +118,8 @@ def test_a_form_is_plain_data_bounded_and_described() -> None:
     )
     dense = "up to 8 networks in a stack, as batched matrix products, fused optimiser"
     assert Form("dense", 8).describe() == dense
+    onednn = "up to 2 networks in a stack, as matrix products of oneDNN, fused optimiser"
+    assert Form("onednn", 2).describe() == onednn
     unfused = "up to 2 networks in a stack, by torch.func.vmap, optimiser not fused"
     assert Form("vmap", 2, fused=False).describe() == unfused
     assert ALONE.describe() == "one by one, fused optimiser"
@@ -153,7 +155,7 @@ def close(stacked: Result, single: Result, rel: float, images: float) -> None:
 @pytest.mark.parametrize(
     ("precision", "rel", "images"), [("32-true", 1e-4, 1), ("64-true", 1e-10, 0)]
 )
-@pytest.mark.parametrize("kind", ["dense", "layers", "vmap"])
+@pytest.mark.parametrize("kind", ["onednn", "dense", "layers", "vmap"])
 def test_a_stack_gives_the_results_of_single_trainings(
     kind: str, precision: str, rel: float, images: float
 ) -> None:
@@ -222,6 +224,8 @@ def test_a_stack_in_which_all_diverge_ends_early() -> None:
     [
         ("lenet_300_100", Form("dense", 16, mixed_seeds=True)),
         ("mlp:hidden=33-17", Form("dense", 2, 4, mixed_seeds=True)),
+        ("mlp:hidden=600-100", Form("onednn", 8, mixed_seeds=True)),
+        ("mlp:hidden=601-99,bias=False", Form("onednn", 3, 3, mixed_seeds=True)),
         ("mlp:hidden=33-17,activation=tanh", Form("layers", 3, 2, mixed_seeds=True)),
     ],
 )

@@ -24,7 +24,14 @@ from lightning_modules.stacking.block import mean_losses
 MEMBERS = 4
 MLP = "mlp:hidden=33-17"
 RESNET = "resnet:depth=8,shortcut=B"
-CASES = [("dense", MLP), ("layers", MLP), ("vmap", MLP), ("layers", RESNET), ("vmap", RESNET)]
+CASES = [
+    ("dense", MLP),
+    ("onednn", MLP),
+    ("layers", MLP),
+    ("vmap", MLP),
+    ("layers", RESNET),
+    ("vmap", RESNET),
+]
 cases = pytest.mark.parametrize(("form", "name"), CASES)
 
 
@@ -228,7 +235,7 @@ def test_dense_refuses_other_than_chains(make: Callable[[], nn.Module], message:
         DenseStack(made, 2)
 
 
-@pytest.mark.parametrize("form", ["dense", "layers"])
+@pytest.mark.parametrize("form", ["dense", "onednn", "layers"])
 @pytest.mark.parametrize("repeated_layer", [nn.Linear, nn.Dropout])
 def test_a_layer_that_stands_in_two_places(form: str, repeated_layer: type[nn.Module]) -> None:
     """It is either refused or taken as what it is: the same layer twice."""
