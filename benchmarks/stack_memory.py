@@ -42,6 +42,9 @@ class Case(NamedTuple):
 
 CASES = {
     "digits, lenet_300_100": Case("digits", "lenet_300_100", 2, 50, None, "dense", 16),
+    "fashion_mnist, lenet_300_100": Case(
+        "fashion_mnist", "lenet_300_100", 1, 60, 3000, "onednn", 4
+    ),
     "cifar10, conv2": Case("cifar10", "conv2", 1, 60, 600, "layers", 4),
 }
 
@@ -103,7 +106,7 @@ def main() -> None:
         print(measure(CASES[options.only], options.data_root, stacked=stacked, warm=warm))
         return
     prepare_environment()
-    print(f"{'case':<24}{'form':<8}{'members':>8}  {'':<19}{'alone MB':>9}", end="")
+    print(f"{'case':<30}{'form':<8}{'members':>8}  {'':<19}{'alone MB':>9}", end="")
     print(f"{'sum MB':>8}{'stack MB':>10}{'ratio':>7}")
     for name, case in CASES.items():
         if options.only not in name:
@@ -114,7 +117,7 @@ def main() -> None:
                 for side in ("alone", "stacked")
             )
             total = case.members * alone
-            print(f"{name:<24}{case.kind:<8}{case.members:>8}  {label:<19}{alone:>9.1f}", end="")
+            print(f"{name:<30}{case.kind:<8}{case.members:>8}  {label:<19}{alone:>9.1f}", end="")
             print(f"{total:>8.1f}{stack:>10.1f}{stack / total:>7.2f}", flush=True)
 
 

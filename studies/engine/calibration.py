@@ -105,7 +105,7 @@ def _measure(bench: Bench, most: int) -> Form:
 
 
 def _best_stack(bench: Bench, kind: str, single: Form, most: int) -> tuple[str, int, float]:
-    """Kind, size and rate of the fastest stack: of this kind or of the one that competes with it."""
+    """Kind, size and rate of the fastest stack: of this kind or of its rival."""
     size, best = _best_size(bench, kind, single, most)
     rival = bench.rival(kind)
     if rival is not None:
