@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
 from concurrent.futures.process import BrokenProcessPool
 
@@ -16,6 +16,9 @@ from studies.engine.queue import Group, Queue
 from studies.engine.run import Environment, Result, Run
 from studies.engine.storage import Ledger
 from studies.engine.train import sentences
+
+OnResults = Callable[[Mapping[str, Result]], None]
+"""Is given the results that arrive together, by the keys of their runs."""
 
 # How often to look what other processes did.
 _LOOK_SECONDS = 1.0
@@ -48,15 +51,13 @@ class Dispatch:
         self._environment, self._workers, self._pool = environment, workers, pool
         self._deaths = 0
 
-    def train(
-        self, runs: Sequence[Run], form: Form, on_result: Callable[[str, Result], None]
-    ) -> None:
+    def train(self, runs: Sequence[Run], form: Form, on_results: OnResults) -> None:
         """Put runs into the queue and take part in training them until all are in the ledger.
 
         Args:
             runs: different runs that are not in the ledger.
             form: how they are trained.
-            on_result: called in this process with the key of each run as its result arrives.
+            on_results: called in this process with the results that arrive together, by key.
         """
         wanted = {run.key: run for run in runs}
         put: dict[int, list[Run]] = {}
@@ -79,28 +80,29 @@ class Dispatch:
             enqueue(rest)
 
         def look() -> bool:
-            for key in self._ledger.refresh() & wanted.keys():
-                on_result(key, self._ledger[key])
+            arrived = self._ledger.refresh() & wanted.keys()
+            if arrived:
+                on_results({key: self._ledger[key] for key in arrived})
             for lost in self._queue.lost(put, self._living()):
                 missing = [run for run in put.pop(lost) if run.key not in self._ledger]
                 if missing:
                     put[self._queue.put(missing)] = missing
             return all(key in self._ledger for key in wanted)
 
-        self.serve(form, look, on_result)
+        self.serve(form, look, on_results)
 
     def serve(
         self,
         form: Form,
         look: Callable[[], bool],
-        on_result: Callable[[str, Result], None] = lambda key, result: None,
+        on_results: OnResults = lambda results: None,
     ) -> None:
         """Train groups from the queue.
 
         Args:
             form: how.
             look: called now and then, and when nothing is left to do here; True ends the service.
-            on_result: called for each run that was trained here.
+            on_results: called with what was trained here.
         """
         busy: dict[Future[list[Result]], Group] = {}
         ended: dict[Future[list[Result]], Group] = {}
@@ -113,7 +115,7 @@ class Dispatch:
                     taken[group.id] = group
                     busy[self._submit(group, form)] = group
                 for future, group in ended.items():
-                    self._store(future, on_result)
+                    self._store(future, on_results)
                     self._queue.done(group)
                     del taken[group.id]
                 if not busy or time.monotonic() - looked > _LOOK_SECONDS:
@@ -153,17 +155,15 @@ class Dispatch:
         for group in again:
             busy[self._submit(group, form)] = group
 
-    def _store(
-        self, future: Future[list[Result]], on_result: Callable[[str, Result], None]
-    ) -> None:
+    def _store(self, future: Future[list[Result]], on_results: OnResults) -> None:
         """Keep what a group gave."""
         with sentences(DataError):
             results = future.result()
         self._deaths = 0
         new = [result for result in results if result.key not in self._ledger]
         self._ledger.add(*new)
-        for result in new:
-            on_result(result.key, result)
+        if new:
+            on_results({result.key: result for result in new})
 
     def _take(self, busy: int) -> Group | None:
         """A group for a worker that is free, or one ahead, so that the next to be free begins at

@@ -103,8 +103,8 @@ class Session:
         self.open_workers()
         self.facts()
 
-        def count(key: str, result: Result) -> None:
-            self.trained += 1
+        def count(results: Mapping[str, Result]) -> None:
+            self.trained += len(results)
 
         self._dispatch().serve(self.form, until, count)
 
@@ -181,12 +181,14 @@ class Session:
             equal.setdefault(run.key, []).append(run)
         self.progress.advance(len(runs) - len(missing), trained=False)
 
-        def arrived(key: str, result: Result) -> None:
-            self.trained += 1
-            self.progress.advance(len(equal[key]))
+        def arrived(results: Mapping[str, Result]) -> None:
+            self.trained += len(results)
+            # All at once: the first of a group alone would take as long as the group.
+            self.progress.advance(sum(len(equal[key]) for key in results))
             if on_result is not None:
-                for run in equal[key]:
-                    on_result(run, result)
+                for key, result in results.items():
+                    for run in equal[key]:
+                        on_result(run, result)
 
         if on_result is not None:
             for run in runs:

@@ -16,7 +16,7 @@ from optuna.trial import TrialState
 
 from studies.engine import members as module
 from studies.engine.dispatch import Dispatch
-from studies.engine.forms import ALONE
+from studies.engine.forms import ALONE, Form
 from studies.engine.members import Members
 from studies.engine.queue import Queue
 from studies.engine.run import Arm, Environment, Recipe, Run
@@ -183,7 +183,7 @@ def test_a_free_worker_finds_its_next_group_ready_until_few_are_left(tmp_path: P
     with Members(storage, "s") as members, Counted(1) as pool:
         ledger, queue = Ledger(storage, "s"), Queue(storage, "s", recipe)
         dispatch = Dispatch(ledger, queue, members, Environment("cpu"), 1, lambda anew: pool)
-        dispatch.train(runs, ALONE, lambda key, result: arrived.append(key))
+        dispatch.train(runs, ALONE, arrived.extend)
     assert arrived == [run.key for run in runs]
     assert len(ledger) == 6
     # The first finds the pool empty and the second comes at once; the last is not taken ahead.
@@ -191,6 +191,21 @@ def test_a_free_worker_finds_its_next_group_ready_until_few_are_left(tmp_path: P
     assert max(pool.loads) == 1
     assert pool.loads[-1] == 0
     assert states(storage, "s#queue") == ["COMPLETE"] * 6
+
+
+def test_results_of_a_group_arrive_together(tmp_path: Path) -> None:
+    """So that the remaining time is not guessed from the first of them alone."""
+    storage = open_storage(None, tmp_path)
+    recipe = Recipe("digits:train_limit=50", "mlp:hidden=4", 1, 50)
+    runs = [Run(recipe, GLOROT, seed) for seed in range(6)]
+    arrived: list[list[str]] = []
+    with Members(storage, "s") as members, Counted(1) as pool:
+        ledger, queue = Ledger(storage, "s"), Queue(storage, "s", recipe)
+        dispatch = Dispatch(ledger, queue, members, Environment("cpu"), 1, lambda anew: pool)
+        form = Form("dense", 3, mixed_seeds=True)
+        dispatch.train(runs, form, lambda results: arrived.append([*results]))
+    keys = [run.key for run in runs]
+    assert arrived == [keys[:3], keys[3:]]
 
 
 def test_groups_of_the_dead_and_those_given_back_are_lost_once(storage: BaseStorage) -> None:
