@@ -109,7 +109,8 @@ def compare(name: str, case: Case, bench: Bench, repeats: int, usual: bool) -> N
 
 def by_size(case: Case, bench: Bench, repeats: int) -> tuple[list[float], float]:
     """Model-steps per second of stacks of each size, and by hand with a fused optimiser."""
-    kind = bench.calibrated(case).kind
+    form = bench.calibrated(case)
+    kind = form.kind if form.stacked else "dense"
     sides: dict[str, Callable[[], float]] = {FUSED: lambda: bench.plain(case, fused=True)}
     for size in SIZES:
         sides[str(size)] = lambda size=size: bench.engine(  # type: ignore[misc]

@@ -46,27 +46,38 @@ class DenseStack(LayerStack):
         values = x.view(self.members, -1, self._layers[0][0].rows("weight").shape[2])
         for layer, rectified in self._layers:
             weight, bias = layer.rows("weight").transpose(1, 2), layer.optional_rows("bias")
-            if bias is None:
-                values = self.product(values, weight)
-            else:
-                values = self.affine(bias.unsqueeze(1), values, weight)
+            values = self.product(values, weight, None if bias is None else bias.unsqueeze(1))
             values = values.relu_() if rectified else values
         return values.flatten(0, 1)
 
-    def product(self, left: Tensor, right: Tensor, out: Tensor | None = None) -> Tensor:
-        """Matrix products (members, n, k) @ (members, k, m), without gradient.
+    def product(
+        self,
+        left: Tensor,
+        right: Tensor,
+        bias: Tensor | None = None,
+        *,
+        out: Tensor | None = None,
+    ) -> Tensor:
+        """Matrix products (members, n, k) @ (members, k, m), not recorded for differentiation.
 
         Args:
             left, right: the factors, views allowed.
-            out: memory that may be used for the result; None asks for new.
+            bias: what is added (members, 1, m).
+            out: memory for the result; None asks for new.
         """
-        return torch.bmm(left, right, out=out)
-
-    def affine(
-        self, bias: Tensor, left: Tensor, right: Tensor, out: Tensor | None = None
-    ) -> Tensor:
-        """The same plus a bias (members, 1, m)."""
+        if bias is None:
+            return torch.bmm(left, right, out=out)
         return torch.baddbmm(bias, left, right, out=out)
+
+    def differentiate_weight(self, link: Link, delta: Tensor, received: Tensor) -> None:
+        """Set the gradient of a layer's weights.
+
+        Args:
+            link: the layer.
+            delta: the gradient of its output (members, n, outputs).
+            received: its input (members, n, inputs).
+        """
+        torch.bmm(delta.transpose(1, 2), received, out=link.weight_gradient)
 
     @torch.no_grad()
     def gradients(self, x: Tensor, y: Tensor, smoothing: float = 0.0) -> Tensor:
@@ -85,10 +96,7 @@ class DenseStack(LayerStack):
         inputs = x.flatten(2)
         values = inputs
         for link in plan.links:
-            if link.bias is None:
-                self.product(values, link.transposed, link.output)
-            else:
-                self.affine(link.bias, values, link.transposed, link.output)
+            self.product(values, link.transposed, link.bias, out=link.output)
             values = link.output.relu_() if link.rectified else link.output
         # The derivative of the cross-entropy: the network's distribution less the target's.
         # (For few classes, softmax by its parts is faster than as one call, whatever the stack.)
@@ -99,13 +107,11 @@ class DenseStack(LayerStack):
         lower = [None, *plan.links[:-1]]
         for below, link in zip(reversed(lower), reversed(plan.links), strict=True):
             received = inputs if below is None else below.output
-            gradient = self.product(delta.transpose(1, 2), received, link.weight_gradient)
-            if gradient is not link.weight_gradient:
-                link.layer.take_gradient_rows("weight", gradient)
+            self.differentiate_weight(link, delta, received)
             if link.bias_gradient is not None:
                 torch.sum(delta, dim=1, out=link.bias_gradient)
             if below is not None:
-                delta = self.product(delta, link.weight, below.delta)
+                delta = self.product(delta, link.weight, out=below.delta)
                 if below.rectified:
                     _rectified_gradient(delta, received, 0.0, grad_input=delta)
         return values.clone()
@@ -129,7 +135,7 @@ _rectified_gradient = torch.ops.aten.threshold_backward.grad_input
 
 
 @dataclass(frozen=True, eq=False)
-class _Link:
+class Link:
     """Views and memory of one layer; shapes begin with (members, ...)."""
 
     layer: StackedLinear
@@ -147,13 +153,13 @@ class _Plan:
     """Everything that a step of a stack needs and that does not change from step to step."""
 
     def __init__(self, layers: Sequence[tuple[StackedLinear, bool]], members: int, n: int) -> None:
-        self.links: list[_Link] = []
+        self.links: list[Link] = []
         self.parameters: list[nn.Parameter] = []
         for layer, rectified in layers:
             weight, bias = layer.rows("weight").detach(), layer.optional_rows("bias")
             shape = (members, n, weight.shape[1])
             self.links.append(
-                _Link(
+                Link(
                     layer,
                     rectified,
                     weight,

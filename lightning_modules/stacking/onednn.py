@@ -1,8 +1,9 @@
 """Stacks of multilayer perceptrons whose large matrix products are oneDNN's.
 
 PyTorch hands matrix products of float32 on a CPU to the library it was built with, MKL as a rule,
-which leaves the widest vector registers of some processors unused; there oneDNN, which PyTorch
-carries for convolutions, is twice as fast. Which of the two is faster is for a measurement to say.
+which leaves the widest vector registers of some processors unused; oneDNN, which PyTorch carries
+for convolutions, uses them. Which of the two is faster is for a measurement to say
+(`benchmarks/product_speed.py`).
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from lightning_modules.stacking.dense import DenseStack
+from lightning_modules.stacking.dense import DenseStack, Link
 
 # A call costs some microseconds: fewer multiplications than these per member are not worth it.
 _LARGE = 1_600_000
@@ -36,8 +37,8 @@ def may_gain_from_onednn(network: nn.Module, n: int) -> bool:
 class OneDnnStack(DenseStack):
     """A `DenseStack` that computes large products with oneDNN.
 
-    Where all members see the same examples, the first layer's products are one product for all of
-    them, else each member has its own. oneDNN adds up each number of a product in an order that
+    Where all members see the same examples, the first layer has one product for all of them (but
+    where rows of weights are filled up), else each member has its own. oneDNN adds up each number of a product in an order that
     does not depend on how many others there are: a member's numbers do not depend on the stack
     here either (the calibration looks, and trains in another form where that fails).
 
@@ -52,33 +53,39 @@ class OneDnnStack(DenseStack):
         NotStackableError: the network is no chain of Linear layers and ReLUs.
     """
 
-    def product(self, left: Tensor, right: Tensor, out: Tensor | None = None) -> Tensor:
+    def product(
+        self,
+        left: Tensor,
+        right: Tensor,
+        bias: Tensor | None = None,
+        *,
+        out: Tensor | None = None,
+    ) -> Tensor:
         """See `DenseStack.product`."""
         if not _is_for_onednn(left, right):
-            return super().product(left, right, out)
-        if _is_shared(right):  # the gradient of the first layer's weights
-            members, rows, _ = left.shape
-            return _multiply(left.flatten(0, 1), right[0].t()).view(members, rows, -1)
-        result = _result(left, right, out)
-        for x, weight, place in _each(left, right, result):
-            place.copy_(_multiply(x, weight))
-        return result
-
-    def affine(
-        self, bias: Tensor, left: Tensor, right: Tensor, out: Tensor | None = None
-    ) -> Tensor:
-        """See `DenseStack.affine`."""
-        if not _is_for_onednn(left, right):
-            return super().affine(bias, left, right, out)
+            return super().product(left, right, bias, out=out)
+        members, n, outputs = left.shape[0], left.shape[1], right.shape[2]
+        result = left.new_empty(members, n, outputs) if out is None else out
         weight = right.transpose(1, 2)
         if _is_shared(left) and weight.is_contiguous():  # the first layer
-            members, outputs, _ = weight.shape
-            products = _multiply(left[0], weight.flatten(0, 1)).view(-1, members, outputs)
-            return torch.add(products.transpose(0, 1), bias, out=_result(left, right, out))
-        result = _result(left, right, out)
-        for (x, other, place), shift in zip(_each(left, right, result), bias.unbind(), strict=True):
-            torch.add(_multiply(x, other), shift, out=place)
-        return result
+            products = _multiply(left[0], weight.flatten(0, 1))
+            result.copy_(products.view(n, members, outputs).transpose(0, 1))
+        else:
+            for x, other, place in zip(left, weight, result, strict=True):
+                place.copy_(_multiply(x, other))
+        return result if bias is None else result.add_(bias)
+
+    def differentiate_weight(self, link: Link, delta: Tensor, received: Tensor) -> None:
+        """See `DenseStack.differentiate_weight`."""
+        left, gradient = delta.transpose(1, 2), link.weight_gradient
+        if not _is_for_onednn(left, received):
+            super().differentiate_weight(link, delta, received)
+        elif _is_shared(received):  # the first layer
+            products = _multiply(left.flatten(0, 1), received[0].t())
+            link.layer.take_gradient_rows("weight", products.view(gradient.shape))
+        else:
+            for x, other, place in zip(left, received, gradient, strict=True):
+                place.copy_(_multiply(x, other.t()))
 
 
 def _is_for_onednn(left: Tensor, right: Tensor) -> bool:
@@ -93,16 +100,6 @@ def _is_for_onednn(left: Tensor, right: Tensor) -> bool:
 def _is_shared(factor: Tensor) -> bool:
     """Whether several members have one and the same factor."""
     return factor.stride(0) == 0 and len(factor) > 1
-
-
-def _result(left: Tensor, right: Tensor, out: Tensor | None) -> Tensor:
-    shape = (left.shape[0], left.shape[1], right.shape[2])
-    return left.new_empty(shape) if out is None else out
-
-
-def _each(left: Tensor, right: Tensor, result: Tensor) -> zip[tuple[Tensor, Tensor, Tensor]]:
-    """Of each member the left factor, the right one transposed, and the place of the result."""
-    return zip(left.unbind(), right.transpose(1, 2).unbind(), result.unbind(), strict=True)
 
 
 def _multiply(x: Tensor, weight: Tensor) -> Tensor:

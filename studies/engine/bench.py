@@ -28,6 +28,7 @@ from lightning_modules.stacking import (
     refuse_other_than_chain,
     refuse_unknown,
 )
+from studies.engine.forms import Form
 from studies.engine.memory import available_memory, step_memory
 from studies.engine.remembered import device_name
 from studies.engine.run import Recipe, content_hash
@@ -218,12 +219,14 @@ class Bench:
 
         return Trained(step, weights)
 
-    def agrees(self, kind: str, channels_last: bool, fused: bool, size: int = 3) -> bool:
-        """Whether a member of a stack gets the weights that it gets alone.
+    def agrees(self, form: Form) -> bool:
+        """Whether a member of such a stack gets the weights that it gets alone.
 
         In float64 to rounding, compared with a lone network after two steps; and in the recipe's
-        precision to the last bit in stacks of one, two and `size`, and with examples of its own.
+        precision to the last bit in stacks of one, two, and the form's size or three if that is
+        less, and with examples of its own.
         """
+        kind, channels_last, fused = form.kind, form.channels_last, form.fused
         with torch.random.fork_rng(devices=[]):
             single = _after_two(self.alone(channels_last, torch.float64, fused=fused))
             member = _after_two(self.stack(kind, 2, channels_last, torch.float64, fused=fused))
@@ -233,7 +236,12 @@ class Bench:
                 _after_two(
                     self.stack(kind, count, channels_last, fused=fused, own_inputs=own_inputs)
                 )
-                for count, own_inputs in ((1, False), (2, False), (2, True), (size, False))
+                for count, own_inputs in (
+                    (1, False),
+                    (2, False),
+                    (2, True),
+                    (max(3, form.size), False),
+                )
             ]
         return all(torch.equal(first, other) for other in others)
 

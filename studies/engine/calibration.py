@@ -89,38 +89,33 @@ def _measure(bench: Bench, most: int) -> Form:
     if kind is None:
         return _because(single, reason)
     try:
-        kind, size, best = _best_stack(bench, kind, single, most)
-        by_parts = rate(bench.stack(kind, size, single.channels_last, fused=False), size)
-        fused = by_parts <= ADVANTAGE * best
-        trusted = bench.agrees(kind, single.channels_last, fused, max(size, 3))
+        forms = [_fastest(bench, kind, single, most)]
+        rival = bench.rival(kind)
+        if rival is not None:
+            other = _fastest(bench, rival, single, most)
+            forms.insert(0 if other.rate > ADVANTAGE * forms[0].rate else 1, other)
+        trusted = (form for form in forms if bench.agrees(form))
+        chosen = next(trusted, None)
     except Exception as error:  # whatever a user's network does with more examples than a batch
         return _because(single, f"in a stack its code fails: {first_line(error)}")
-    best = max(best, 0.0 if fused else by_parts)
+    best = (chosen or forms[0]).rate
     measured = f"{_round(best)} steps/s in stacks, {_round(single.rate)} one by one{layout}"
     if best < ADVANTAGE * single.rate:
         return _because(single, measured)
-    if not trusted:
+    if chosen is None:
         return _because(single, "in a stack its networks would influence each other's numbers")
-    return Form(kind, size, 1, single.channels_last, rate=best, reason=measured, fused=fused)
+    return _because(chosen, measured)
 
 
-def _best_stack(bench: Bench, kind: str, single: Form, most: int) -> tuple[str, int, float]:
-    """Kind, size and rate of the fastest stack: of this kind or of its rival."""
-    size, best = _best_size(bench, kind, single, most)
-    rival = bench.rival(kind)
-    if rival is not None:
-        other, theirs = _best_size(bench, rival, single, most)
-        if theirs > ADVANTAGE * best and bench.agrees(
-            rival, single.channels_last, True, max(other, 3)
-        ):
-            return rival, other, theirs
-    return kind, size, best
-
-
-def _best_size(bench: Bench, kind: str, single: Form, most: int) -> tuple[int, float]:
+def _fastest(bench: Bench, kind: str, single: Form, most: int) -> Form:
+    """The fastest stacks of a kind, in the memory format of the lone network."""
     rates = _stacked_rates(bench, kind, single, most)
     best = max(rates.values())
-    return min(size for size, value in rates.items() if value > _SAME * best), best
+    size = min(size for size, value in rates.items() if value > _SAME * best)
+    by_parts = rate(bench.stack(kind, size, single.channels_last, fused=False), size)
+    fused = by_parts <= ADVANTAGE * best
+    best = best if fused else by_parts
+    return Form(kind, size, channels_last=single.channels_last, rate=best, fused=fused)
 
 
 def _stacked_rates(bench: Bench, kind: str, single: Form, most: int) -> dict[int, float]:

@@ -85,7 +85,7 @@ def bench(network: str) -> Bench:
 
 
 def agrees(network: str, kind: str, channels_last: bool, fused: bool) -> bool:
-    return bench(network).agrees(kind, channels_last, fused)
+    return bench(network).agrees(Form(kind, channels_last=channels_last, fused=fused))
 
 
 def calibrated(cache: Path, recipe: Recipe, workers: int = 1, stack: int | None = None) -> Form:

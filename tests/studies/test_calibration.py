@@ -225,8 +225,8 @@ class Table:
     def rival(self, kind: str) -> str:
         return "onednn"
 
-    def agrees(self, kind: str, channels_last: bool, fused: bool, size: int) -> bool:
-        return kind != self.untrusted
+    def agrees(self, form: Form) -> bool:
+        return form.kind != self.untrusted
 
 
 ALONE, CHANNELS_LAST, BY_PARTS = "alone False True", "alone True True", "alone False False"
