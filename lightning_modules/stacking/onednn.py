@@ -38,9 +38,10 @@ class OneDnnStack(DenseStack):
     """A `DenseStack` that computes large products with oneDNN.
 
     Where all members see the same examples, the first layer has one product for all of them (but
-    where rows of weights are filled up), else each member has its own. oneDNN adds up each number of a product in an order that
-    does not depend on how many others there are: a member's numbers do not depend on the stack
-    here either (the calibration looks, and trains in another form where that fails).
+    where rows of weights are filled up), else each member has its own. oneDNN adds up each number
+    of a product in an order that does not depend on how many others there are: a member's numbers
+    do not depend on the stack here either (the calibration looks, and trains in another form where
+    that fails).
 
     Only for float32 on a CPU; all other products, and all where PyTorch has no oneDNN, are those
     of `DenseStack`.
